@@ -1,0 +1,48 @@
+# Every command of the repository. `make` alone lists them.
+SHELL  := bash
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-full test-gpu check format lock clean
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}'
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,serve,dev]'
+	@touch $@
+
+setup: $(VENV)/.ready ## Make .venv with everything in it (run and test do it themselves)
+
+run: setup ## Start the platform on this machine: http://127.0.0.1:8000
+	$(BIN)/cnserve up
+
+test: setup ## Run the tests
+	$(BIN)/pytest -m "not full_size and not gpu"
+
+test-full: setup ## Run the tests of the full-size SD 1.5 architecture (16 GB of memory)
+	$(BIN)/pytest -m full_size
+
+test-gpu: setup ## Run the tests that need a CUDA device
+	$(BIN)/pytest -m gpu
+
+check: setup ## Lint, format, types, floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: setup ## Write constraints.txt from what is installed (names and versions only)
+	$(BIN)/pip freeze --exclude-editable | sed -E 's/ @ .*//; s/\+cpu$$//' > constraints.txt
+
+clean: ## Forget the environment and everything the platform stored here
+	rm -rf $(VENV) data

@@ -1,0 +1,48 @@
+"""The plain loop: all images start together and step until the last is done.
+
+Slow and obvious on purpose. It is what a notebook wants, and what the continuous engine of `serve` is tested against.
+
+    from controlnet.generate import generate
+    from controlnet.pipeline import ImageSpec, Pipeline
+    pictures = generate(Pipeline.load("controlnet/demo"), [ImageSpec("a brass gear on a blue bench", 128, 128)])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from controlnet.pipeline import BUCKETS, ImageSpec, Pipeline
+
+
+def generate(
+    pipeline: Pipeline,
+    specs: Sequence[ImageSpec],
+    *,
+    pinned: int | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> list[npt.NDArray[np.uint8]]:
+    """Make the images of `specs`, which must share one size.
+
+    Args:
+        pipeline: The networks.
+        specs: One per image.
+        pinned: Rows of the one bucket to use, for bytes that can be repeated.
+        on_step: Called with (steps done, steps in all) of the longest image.
+
+    Returns:
+        uint8 [H, W, 3] RGB, in the order of `specs`.
+    """
+    states = pipeline.encode(specs, pinned)
+    most = max(state.steps for state in states)
+    for done in range(1, most + 1):
+        running = [i for i, state in enumerate(states) if not state.done]
+        width = (pinned or BUCKETS[-1]) // 2  # images; two rows each at most
+        for chunk in (running[begin : begin + width] for begin in range(0, len(running), width)):
+            for i, state in zip(chunk, pipeline.step([states[i] for i in chunk], pinned), strict=True):
+                states[i] = state
+        if on_step is not None:
+            on_step(done, most)
+    return pipeline.decode(states, pinned)

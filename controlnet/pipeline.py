@@ -1,0 +1,386 @@
+"""Pictures from prompts and hints, in three verbs: encode, step, decode.
+
+The caller owns the loop. `step` advances any mix of images by one step each: they may differ in timestep, number of
+steps, sampler, guidance, controls, their strength and window. `controlnet.generate` is the plain loop around it,
+`serve.engine` the continuous one; both get the same pictures.
+
+A **row** is one line of a UNet batch: an image has a conditional row, and an unconditional one unless its guidance
+is 1. Rows are padded up to a **bucket**, for each network by itself, because at one batch shape a row's bits do not
+depend on its neighbours. `pinned` fixes that bucket for every network, and with it the picture's bytes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from controlnet.architecture import Architecture
+from controlnet.bundle import Bundle
+from controlnet.checkpoint.strict import load_strict
+from controlnet.control import ControlNet
+from controlnet.diffusion import Schedule
+from controlnet.samplers import SAMPLERS, Plan, advance
+from controlnet.text import TextEncoder, Tokenizer
+from controlnet.unet import UNet
+from controlnet.vae import VAE
+
+BUCKETS = (1, 2, 4, 8, 16, 32)
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Control:
+    """One control of one image.
+
+    Attributes:
+        name: Which ControlNet of the pipeline.
+        hint: Control map, [3, H, W] in [0, 1], at the size of the image. Images that share the tensor share its
+            embedding.
+        strength: Multiplies all residuals.
+        start: Share of the steps before the control begins to act, 0 .. 1.
+        end: Share of the steps after which it has ended, `start` .. 1.
+        guess: Guess mode: no control on the unconditional row, residuals weighted 0.825^k from the deepest up.
+        scales: Further weights, one per residual (13 in SD 1.5, shallow first); empty for all ones.
+    """
+
+    name: str
+    hint: Tensor
+    strength: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+    guess: bool = False
+    scales: tuple[float, ...] = ()
+
+    def weights(self, count: int) -> list[float]:
+        """The factor of each of `count` residuals."""
+        if self.scales and len(self.scales) != count:
+            raise ValueError(f"control {self.name!r} has {len(self.scales)} scales, its network {count} residuals")
+        soft = [0.825 ** (count - 1 - i) if self.guess else 1.0 for i in range(count)]
+        return [self.strength * a * b for a, b in zip(soft, self.scales or (1.0,) * count, strict=True)]
+
+    def acts(self, index: int, steps: int) -> bool:
+        """Whether the window covers step `index` of `steps` wholly (the convention of diffusers)."""
+        return index / steps >= self.start and (index + 1) / steps <= self.end
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSpec:
+    """One image to make; `width` and `height` in pixels, multiples of the architecture's `multiple`."""
+
+    prompt: str
+    width: int
+    height: int
+    negative_prompt: str = ""
+    steps: int = 20
+    guidance: float = 7.5
+    seed: int = 0
+    sampler: str = "ddim"
+    eta: float = 0.0
+    timesteps: str = "exact"
+    controls: tuple[Control, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """UNet rows the image takes."""
+        return 1 if self.guidance == 1.0 else 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageState:
+    """An image on its way. Never mutated: a step that fails leaves the state it started from.
+
+    Attributes:
+        spec: What was asked.
+        plan: Timesteps and coefficients of its sampler.
+        index: Steps done.
+        latent: [C, h, w] float32.
+        previous_x0: The last step's estimate of the clean latent, which multistep samplers need, [C, h, w].
+        context: Encoded prompt and, with guidance, negative prompt, [rows, T, D].
+        hints: Embedded hint of each control, [C0, h, w].
+    """
+
+    spec: ImageSpec
+    plan: Plan
+    index: int
+    latent: Tensor
+    previous_x0: Tensor
+    context: Tensor
+    hints: tuple[Tensor, ...]
+
+    @property
+    def steps(self) -> int:
+        """Steps in all; the `original` list of timesteps may hold more than were asked for."""
+        return len(self.plan.timesteps)
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps are done."""
+        return self.index == self.steps
+
+
+def bucket_for(count: int, buckets: Sequence[int] = BUCKETS) -> int:
+    """The smallest bucket that holds `count` rows."""
+    for bucket in buckets:
+        if count <= bucket:
+            return bucket
+    raise ValueError(f"{count} rows do not fit the largest bucket {buckets[-1]}")
+
+
+class Pipeline:
+    """The networks of one bundle on one device.
+
+    Args:
+        architecture: Numbers of the networks.
+        unet: Predicts eps or v, as `architecture.schedule.prediction` says.
+        vae: Pictures <-> latents.
+        text: Token ids -> context.
+        tokenizer: Texts -> token ids.
+        controls: ControlNets by name.
+        device: Where the networks are and rows are computed.
+        dtype: Of weights and activations; sampler arithmetic is float32 always.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        *,
+        unet: UNet,
+        vae: VAE,
+        text: TextEncoder,
+        tokenizer: Tokenizer,
+        controls: Mapping[str, ControlNet],
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.architecture = architecture
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.unet, self.vae, self.text = (self._place(net) for net in (unet, vae, text))
+        self.tokenizer = tokenizer
+        self.controls = {name: self._place(net) for name, net in controls.items()}
+        self.schedule = Schedule(architecture.schedule)
+        # An embedding lives as long as the hint it was made from, so that images of one job share it.
+        self._embedded: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+    @classmethod
+    def load(
+        cls, bundle: Bundle | Path | str, *, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+    ) -> Pipeline:
+        """Build the networks without memory of their own and give them the mapped tensors of the bundle's files.
+
+        Args:
+            bundle: An open bundle or its folder; its files are not hashed here (`Bundle.verify` does).
+            device: Where to compute.
+            dtype: float32 on a CPU and float16 elsewhere when absent.
+
+        Raises:
+            CheckpointError: A file's keys or shapes are not the architecture's; all of them are listed.
+        """
+        opened = bundle if isinstance(bundle, Bundle) else Bundle.open(Path(bundle))
+        numbers = opened.manifest.architecture
+        with torch.device("meta"):
+            unet, vae, text = UNet(numbers.unet), VAE(numbers.vae), TextEncoder(numbers.text)
+            controls = {name: ControlNet(numbers.unet, numbers.control) for name in opened.manifest.controls}
+        files: dict[str, nn.Module] = {"unet.safetensors": unet, "vae.safetensors": vae, "text.safetensors": text}
+        files |= {control.file: controls[name] for name, control in opened.manifest.controls.items()}
+        for file, net in files.items():
+            load_strict(net, load_file(opened.path(file)), what=file)
+        on = torch.device(device)
+        return cls(
+            numbers,
+            unet=unet,
+            vae=vae,
+            text=text,
+            tokenizer=Tokenizer(opened.path("tokenizer"), numbers.text.max_position_embeddings),
+            controls=controls,
+            device=on,
+            dtype=dtype or (torch.float32 if on.type == "cpu" else torch.float16),
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all weights."""
+        nets = [self.unet, self.vae, self.text, *self.controls.values()]
+        return sum(weight.nbytes for net in nets for weight in net.parameters())
+
+    @torch.inference_mode()
+    def encode(self, specs: Sequence[ImageSpec], pinned: int | None = None) -> list[ImageState]:
+        """Settle all that stays constant over the steps: plan, noise, context, embedded hints.
+
+        Each distinct text and hint is encoded once. Noise is drawn per image from a CPU generator of its own seed.
+
+        Raises:
+            ValueError: An unknown control or sampler, or a size the networks cannot make.
+        """
+        for spec in specs:
+            self._check(spec)
+        texts = list(dict.fromkeys(text for spec in specs for text in (spec.prompt, spec.negative_prompt)[: spec.rows]))
+        contexts = dict(zip(texts, self._encode_texts(texts, pinned), strict=True))
+        factor, channels = self.architecture.vae.factor, self.architecture.unet.in_channels
+        states = []
+        for spec in specs:
+            make_plan = SAMPLERS[spec.sampler]
+            noise = _noise(spec.seed, (channels, spec.height // factor, spec.width // factor)).to(self.device)
+            states.append(
+                ImageState(
+                    spec=spec,
+                    plan=make_plan(self.schedule, spec.steps, eta=spec.eta, timesteps=spec.timesteps),
+                    index=0,
+                    latent=noise,
+                    previous_x0=torch.zeros_like(noise),
+                    context=torch.stack([contexts[t] for t in (spec.prompt, spec.negative_prompt)[: spec.rows]]),
+                    hints=tuple(self._embed(control, pinned) for control in spec.controls),
+                )
+            )
+        return states
+
+    @torch.inference_mode()
+    def step(self, states: Sequence[ImageState], pinned: int | None = None) -> list[ImageState]:
+        """Advance each image by one step; all must have one latent size.
+
+        Conditional rows come first, then the unconditional rows of those images that have one, then padding.
+        Guidance is classifier-free guidance (Ho & Salimans 2022, eq. 6): u + g (c - u).
+        """
+        count = len(states)
+        images = [*range(count), *(i for i, state in enumerate(states) if state.spec.rows == 2)]
+        bucket = pinned or bucket_for(len(images))
+        if len(images) > bucket:
+            raise ValueError(f"{len(images)} rows do not fit the pinned bucket {bucket}")
+        padded = images + [0] * (bucket - len(images))
+
+        latents = torch.stack([state.latent for state in states])  # [B, C, h, w]
+        timesteps = torch.stack([state.plan.timesteps[state.index] for state in states])  # [B]
+        context = [state.context[0] for state in states] + [states[i].context[1] for i in images[count:]]
+        context += context[:1] * (bucket - len(images))
+
+        x = latents[padded].to(self.dtype)  # [R, C, h, w]
+        t = timesteps[padded].to(self.device)
+        rows = torch.stack(context)  # [R, T, D]
+        output = self.unet(x, t, rows, self._residuals(states, images, x, t, rows, pinned)).float()
+
+        # An image without an unconditional row is its own: u + g (c - u) = c.
+        unconditional = list(range(count))
+        for row, image in enumerate(images[count:], start=count):
+            unconditional[image] = row
+        guidance = torch.tensor([state.spec.guidance for state in states], device=self.device).view(-1, 1, 1, 1)
+        u, c = output[unconditional], output[:count]
+        x0 = self.schedule.to_x0(latents, u + guidance * (c - u), timesteps.to(self.device))
+
+        coefficients = torch.stack([state.plan.coefficients[state.index] for state in states]).to(self.device)  # [B, 4]
+        previous = torch.stack([state.previous_x0 for state in states])
+        noise = torch.stack([self._step_noise(state) for state in states])
+        advanced = advance(latents, x0, previous, noise, coefficients)
+        return [
+            replace(state, index=state.index + 1, latent=latent, previous_x0=estimate)
+            for state, latent, estimate in zip(states, advanced, x0, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def decode(self, states: Sequence[ImageState], pinned: int | None = None) -> list[npt.NDArray[np.uint8]]:
+        """Finished latents to pictures, uint8 [H, W, 3] RGB; all must have one latent size."""
+        bucket = pinned or bucket_for(len(states))
+        latents = torch.stack([state.latent for state in states])
+        pictures: list[npt.NDArray[np.uint8]] = []
+        for chunk in latents.split(bucket):
+            padded = torch.cat([chunk, chunk[:1].expand(bucket - len(chunk), -1, -1, -1)])
+            decoded = self.vae.decode(self.vae.from_latent(padded.to(self.dtype))).float()[: len(chunk)]
+            levels = (decoded.clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8)
+            pictures.extend(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+        return pictures
+
+    def _residuals(
+        self,
+        states: Sequence[ImageState],
+        images: Sequence[int],
+        x: Tensor,
+        t: Tensor,
+        context: Tensor,
+        pinned: int | None,
+    ) -> list[Tensor] | None:
+        """Run each control on its own rows only, and only inside its window; sum into the whole batch's residuals."""
+        groups: dict[str, list[tuple[int, Tensor, list[float]]]] = defaultdict(list)  # (row, hint, weights)
+        for row, image in enumerate(images):
+            state = states[image]
+            for control, hint in zip(state.spec.controls, state.hints, strict=True):
+                skip = control.guess and row >= len(states)
+                if not skip and control.acts(state.index, state.steps):
+                    weights = control.weights(self.architecture.unet.residuals)
+                    groups[control.name].append((row, hint, weights))
+        if not groups:
+            return None
+
+        total: list[Tensor] | None = None
+        for name in sorted(groups):  # one order of summation, whoever the neighbours are
+            entries = groups[name]
+            # One image may use a control twice, so a group can outgrow the batch it belongs to.
+            size = pinned or bucket_for(len(entries), (*BUCKETS, len(entries)))
+            for begin in range(0, len(entries), size):
+                chunk = entries[begin : begin + size]
+                first = chunk[0]
+                chunk = chunk + [(first[0], first[1], [0.0] * len(first[2]))] * (size - len(chunk))
+                rows = torch.tensor([row for row, _, _ in chunk], device=self.device)
+                hints = torch.stack([hint for _, hint, _ in chunk])
+                weights = torch.tensor([w for _, _, w in chunk], device=self.device, dtype=self.dtype)  # [G, 13]
+                residuals = self.controls[name](x[rows], hints, t[rows], context[rows])
+                if total is None:
+                    total = [torch.zeros((len(x), *r.shape[1:]), dtype=r.dtype, device=r.device) for r in residuals]
+                for i, residual in enumerate(residuals):
+                    total[i].index_add_(0, rows, residual * weights[:, i].view(-1, 1, 1, 1))
+        return total
+
+    def _encode_texts(self, texts: Sequence[str], pinned: int | None) -> list[Tensor]:
+        ids = self.tokenizer(texts)  # [N, T]
+        size = pinned or bucket_for(min(len(texts), BUCKETS[-1]))
+        encoded: list[Tensor] = []
+        for chunk in ids.split(size):
+            padded = torch.cat([chunk, chunk[:1].expand(size - len(chunk), -1)])
+            encoded.extend(self.text(padded.to(self.device))[: len(chunk)])
+        return encoded
+
+    def _embed(self, control: Control, pinned: int | None) -> Tensor:
+        """The embedded hint, [C0, h, w], computed once per hint tensor and control."""
+        known: dict[tuple[str, int | None], Tensor] = self._embedded.setdefault(control.hint, {})
+        key = (control.name, pinned)
+        if key not in known:
+            hint = control.hint.to(self.device, self.dtype).expand(pinned or 1, -1, -1, -1)
+            known[key] = self.controls[control.name].embed(hint)[0]
+        return known[key]
+
+    def _step_noise(self, state: ImageState) -> Tensor:
+        """Fresh noise where the sampler's step asks for some; a function of (seed, step), so a retried step is equal."""
+        if float(state.plan.coefficients[state.index, 3]) == 0.0:
+            return torch.zeros_like(state.latent)
+        seed = int(np.random.SeedSequence([state.spec.seed, state.index + 1]).generate_state(1, np.uint64)[0])
+        return _noise(seed, tuple(state.latent.shape)).to(self.device)
+
+    def _check(self, spec: ImageSpec) -> None:
+        multiple = self.architecture.multiple
+        if spec.width % multiple or spec.height % multiple or min(spec.width, spec.height) <= 0:
+            raise ValueError(f"size {spec.width}x{spec.height} is not a positive multiple of {multiple}")
+        if spec.sampler not in SAMPLERS:
+            raise ValueError(f"sampler {spec.sampler!r} is not one of {sorted(SAMPLERS)}")
+        for control in spec.controls:
+            if control.name not in self.controls:
+                raise ValueError(f"control {control.name!r} is not one of {sorted(self.controls)}")
+            if tuple(control.hint.shape) != (3, spec.height, spec.width):
+                expected = (3, spec.height, spec.width)
+                raise ValueError(f"hint of control {control.name!r} is {tuple(control.hint.shape)}, not {expected}")
+
+    def _place(self, net: Net) -> Net:
+        return net.to(self.device, self.dtype).eval().requires_grad_(False)
+
+
+def _noise(seed: int, shape: tuple[int, ...]) -> Tensor:
+    """Standard normal, float32, from a CPU generator of its own: equal on every device and in every batch."""
+    return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))

@@ -1,0 +1,75 @@
+"""Settings: the only reader of the environment.
+
+Every field can be set as `CN_<FIELD>` in the environment or in a `.env` file. The defaults are the embedded platform
+of `make run`: SQLite, local folders, one CPU sampler, loopback.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What an operator may change. Sizes in bytes, times in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="CN_", env_file=".env", extra="ignore", frozen=True)
+
+    data_dir: Path = Field(Path("data"), description="Where the embedded defaults keep everything.")
+    host: str = Field("127.0.0.1", description="Address the API listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port of the API.")
+    metrics_port: int = Field(9100, ge=0, le=65535, description="Port of the API's Prometheus endpoint.")
+    tenant: str = Field("demo", description="The tenant every request belongs to until keys exist.")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    database: str | None = Field(None, description="SQLAlchemy URL; SQLite in `data_dir` when absent.")
+    artifacts: str | None = Field(None, description="obstore URL; a folder in `data_dir` when absent.")
+    mlflow_tracking_uri: str | None = Field(None, description="MLflow; SQLite in `data_dir` when absent.")
+
+    model: str = Field("controlnet-demo", description="Registered model whose champion is served.")
+    reconcile_every: float = Field(2.0, gt=0, description="Seconds between looks at the registry.")
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    sampler_gpus: float | None = Field(None, ge=0, description="GPUs per sampler; 1 where there is one when absent.")
+    sampler_replicas: tuple[int, int] = Field((1, 1), description="Fewest and most samplers.")
+    imaging_replicas: tuple[int, int] = Field((1, 2), description="Fewest and most imaging replicas.")
+    sampler_threads: int | None = Field(None, ge=1, description="Torch threads of a CPU sampler; all cores when absent.")
+    max_rows: int = Field(16, ge=2, le=32, description="Most UNet rows in one batch.")
+    pinned_rows: int = Field(2, ge=2, le=32, description="The bucket of deterministic images.")
+    bundle_memory: int = Field(8 << 30, gt=0, description="Bytes of bundles a sampler keeps loaded.")
+
+    lease: float = Field(30.0, gt=0, description="Seconds a dispatcher may be silent before its job is taken over.")
+    attempts: int = Field(3, ge=1, description="How often a job is tried before it is set aside.")
+    jobs_in_flight: int = Field(32, ge=1, description="Jobs one dispatcher runs at once.")
+    job_timeout: float = Field(600.0, gt=0, description="Seconds `POST /v1/images` waits for its job.")
+
+    max_body: int = Field(32 << 20, gt=0, description="Largest request body.")
+    max_pixels_in: int = Field(40_000_000, gt=0, description="Largest picture accepted, in pixels.")
+    max_pixels_out: int = Field(1024 * 1024, gt=0, description="Largest picture made, in pixels.")
+    max_aspect: float = Field(4.0, ge=1, description="Longest side over shortest of a picture made.")
+    max_images: int = Field(12, ge=1, description="Most images of one job.")
+    max_steps: int = Field(100, ge=1, le=1000, description="Most steps.")
+    max_controls: int = Field(3, ge=0, description="Most controls of one job.")
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the job store."""
+        return self.database or f"sqlite:///{(self.data_dir / 'jobs.db').resolve()}"
+
+    @property
+    def artifacts_url(self) -> str:
+        """obstore URL of the artifact store."""
+        return self.artifacts or (self.data_dir / "artifacts").resolve().as_uri()
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow tracking URI."""
+        return self.mlflow_tracking_uri or f"sqlite:///{(self.data_dir / 'mlflow.db').resolve()}"
+
+    @property
+    def bundle_cache(self) -> Path:
+        """Folder of fetched bundles, one subfolder a digest."""
+        return (self.data_dir / "bundles").resolve()

@@ -1,0 +1,146 @@
+"""The error tree: every failure a client can meet is one of these, and every one is data.
+
+    ServeError
+    ├── InvalidRequest        422  a field is out of its bounds: says which field and which bound
+    ├── MalformedRequest      400  the body could not be parsed at all
+    ├── UnsupportedMedia      415  a file is not a picture of an accepted kind
+    ├── BodyTooLarge          413  the body exceeded the limit while it was read
+    ├── NotAcceptable         406  the Accept header asks for something the answer cannot be
+    ├── NotFound              404  no such thing, or not this tenant's
+    ├── ModelNotReady         503  nothing is served yet
+    ├── Overloaded            503  accepted nothing; try again later
+    ├── TimedOut              504  the job goes on, the caller's wait is over
+    ├── JobFailed             500  an accepted job ended in failure
+    │   └── JobCancelled      409  an accepted job was cancelled
+    └── Internal              500  our fault, with a request id and nothing else
+
+`serve.api.problems` is the only place that turns them into RFC 9457 answers; the same `problem()` data is stored
+on a failed job's row, so that an error found while annotating reaches the caller as if the API had found it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class ServeError(Exception):
+    """A failure that a client is told about.
+
+    Args:
+        detail: One sentence for the person who sent the request.
+        field: The request field at fault as a dotted path (`controls.0.parameters.low_threshold`), if one is.
+        retry_after_s: Seconds after which trying again makes sense, if it does.
+    """
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str, *, field: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+        self.retry_after_s = retry_after_s
+
+    def problem(self) -> dict[str, Any]:
+        """The error as RFC 9457 members (JSON-safe; also what a failed job's row stores)."""
+        body: dict[str, Any] = {"type": self.type, "title": self.title, "status": self.status, "detail": self.detail}
+        if self.field is not None:
+            body["field"] = self.field
+        if self.retry_after_s is not None:
+            body["retry_after_s"] = self.retry_after_s
+        return body
+
+    @classmethod
+    def from_problem(cls, problem: Mapping[str, Any]) -> ServeError:
+        """The inverse of `problem()`; a type that is not known here becomes a `JobFailed`."""
+        kind = _by_type(ServeError).get(str(problem.get("type")), JobFailed)
+        return kind(
+            str(problem.get("detail", "")), field=problem.get("field"), retry_after_s=problem.get("retry_after_s")
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors cross Ray's process borders: keep the keyword fields when pickled."""
+        return _rebuild, (type(self), self.detail, self.field, self.retry_after_s)
+
+
+class InvalidRequest(ServeError):
+    """A field is out of its bounds."""
+
+    status, type, title = 422, "invalid-request", "The request is not valid"
+
+
+class MalformedRequest(ServeError):
+    """The body could not be parsed."""
+
+    status, type, title = 400, "malformed-request", "The request could not be read"
+
+
+class UnsupportedMedia(ServeError):
+    """A file is not a picture of an accepted kind."""
+
+    status, type, title = 415, "unsupported-media", "Not an accepted picture"
+
+
+class BodyTooLarge(ServeError):
+    """The body exceeded its limit while it was read."""
+
+    status, type, title = 413, "body-too-large", "The request body is too large"
+
+
+class NotAcceptable(ServeError):
+    """The Accept header asks for something the answer cannot be."""
+
+    status, type, title = 406, "not-acceptable", "No acceptable representation"
+
+
+class NotFound(ServeError):
+    """No such thing, or not this tenant's: the two are not told apart."""
+
+    status, type, title = 404, "not-found", "Not found"
+
+
+class ModelNotReady(ServeError):
+    """Nothing is served yet."""
+
+    status, type, title = 503, "model-not-ready", "No model is served yet"
+
+
+class Overloaded(ServeError):
+    """Nothing was accepted; try again later."""
+
+    status, type, title = 503, "overloaded", "Try again later"
+
+
+class TimedOut(ServeError):
+    """The caller's wait is over."""
+
+    status, type, title = 504, "timed-out", "The wait is over"
+
+
+class JobFailed(ServeError):
+    """An accepted job ended in failure."""
+
+    status, type, title = 500, "job-failed", "The job failed"
+
+
+class JobCancelled(JobFailed):
+    """An accepted job was cancelled."""
+
+    status, type, title = 409, "job-cancelled", "The job was cancelled"
+
+
+class Internal(ServeError):
+    """Our fault."""
+
+
+def _by_type(root: type[ServeError]) -> dict[str, type[ServeError]]:
+    table = {root.type: root}
+    for child in root.__subclasses__():
+        table |= _by_type(child)
+    return table | {Internal.type: Internal}
+
+
+def _rebuild(kind: type[ServeError], detail: str, field: str | None, retry_after_s: float | None) -> ServeError:
+    return kind(detail, field=field, retry_after_s=retry_after_s)

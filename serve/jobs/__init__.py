@@ -1,0 +1,1 @@
+"""Durable state: job rows, events, the serving pointer, artifacts."""
