@@ -1,0 +1,29 @@
+"""Annotators: picture -> control map. No torch here; these run on CPU replicas and in the API's address space.
+
+`ANNOTATORS` is the registry; one family lives in one file. All of them take and give uint8 RGB [H, W, 3], keep the
+size, and are pure: equal inputs, equal maps.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from controlnet.annotators.annotator import Annotator, Parameter
+from controlnet.annotators.edges import CANNY
+from controlnet.annotators.image import fit, resize, to_rgb
+from controlnet.annotators.tone import INVERT, NONE, THRESHOLD
+
+ANNOTATORS: Mapping[str, Annotator] = MappingProxyType({a.name: a for a in (CANNY, INVERT, NONE, THRESHOLD)})
+
+
+def find(name: str) -> Annotator:
+    """The annotator of that name.
+
+    Raises:
+        ValueError: There is none; the message lists the choices.
+    """
+    if name not in ANNOTATORS:
+        raise ValueError(f"annotator {name!r} is unknown: choose from {', '.join(ANNOTATORS)}")
+    return ANNOTATORS[name]
+
+
+__all__ = ["ANNOTATORS", "Annotator", "Parameter", "find", "fit", "resize", "to_rgb"]
