@@ -160,9 +160,7 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that no network can be built from."""
-        _require_divisible(
-            "hidden_size", self.hidden_size, "num_attention_heads", self.num_attention_heads
-        )
+        _require_divisible("hidden_size", self.hidden_size, "num_attention_heads", self.num_attention_heads)
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
             token = getattr(self, name)
             if not 0 <= token < self.vocab_size:
@@ -191,8 +189,7 @@ class ScheduleConfig:
             raise ValueError(f"timesteps is {self.timesteps}: choose 2 or more")
         if not 0 < self.beta_start <= self.beta_end < 1:
             raise ValueError(
-                f"beta_start {self.beta_start} and beta_end {self.beta_end}: "
-                "choose 0 < beta_start <= beta_end < 1"
+                f"beta_start {self.beta_start} and beta_end {self.beta_end}: choose 0 < beta_start <= beta_end < 1"
             )
         if self.prediction not in ("eps", "v"):
             raise ValueError(f"prediction is {self.prediction!r}: choose 'eps' or 'v'")
@@ -210,15 +207,9 @@ class Architecture:
 
     def __post_init__(self) -> None:
         """Refuse parts that do not fit each other."""
-        _require_equal(
-            "unet.context_dim", self.unet.context_dim, "text.hidden_size", self.text.hidden_size
-        )
-        _require_equal(
-            "unet.in_channels", self.unet.in_channels, "vae.embed_dim", self.vae.embed_dim
-        )
-        _require_equal(
-            "unet.out_channels", self.unet.out_channels, "vae.embed_dim", self.vae.embed_dim
-        )
+        _require_equal("unet.context_dim", self.unet.context_dim, "text.hidden_size", self.text.hidden_size)
+        _require_equal("unet.in_channels", self.unet.in_channels, "vae.embed_dim", self.vae.embed_dim)
+        _require_equal("unet.out_channels", self.unet.out_channels, "vae.embed_dim", self.vae.embed_dim)
         _require_equal("control.factor", self.control.factor, "vae.factor", self.vae.factor)
 
     @property

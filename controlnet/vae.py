@@ -76,9 +76,7 @@ class Encoder(nn.Module):
         self.conv_in = nn.Conv2d(config.in_channels, config.channels, 3, padding=1)
         self.down = nn.ModuleList(
             DownLevel(before, width, config.num_res_blocks, groups, halve=level != last)
-            for level, (before, width) in enumerate(
-                zip([config.channels, *widths], widths, strict=False)
-            )
+            for level, (before, width) in enumerate(zip([config.channels, *widths], widths, strict=False))
         )
         self.mid = Middle(widths[-1], groups)
         self.norm_out = _norm(groups, widths[-1])
@@ -107,9 +105,7 @@ class Decoder(nn.Module):
         # (in the order of running) is the next one in the list.
         self.up = nn.ModuleList(
             UpLevel(before, width, config.num_res_blocks + 1, groups, double=level != 0)
-            for level, (before, width) in enumerate(
-                zip([*widths[1:], widths[-1]], widths, strict=True)
-            )
+            for level, (before, width) in enumerate(zip([*widths[1:], widths[-1]], widths, strict=True))
         )
         self.norm_out = _norm(groups, widths[0])
         self.conv_out = nn.Conv2d(widths[0], config.in_channels, 3, padding=1)
@@ -208,10 +204,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Keep the shape."""
         normed = self.norm(x)
-        q, k, v = (
-            rearrange(project(normed), "b c h w -> b 1 (h w) c")
-            for project in (self.q, self.k, self.v)
-        )
+        q, k, v = (rearrange(project(normed), "b c h w -> b 1 (h w) c") for project in (self.q, self.k, self.v))
         seen = F.scaled_dot_product_attention(q, k, v)
         seen = rearrange(seen, "b 1 (h w) c -> b c h w", h=x.shape[2])
         x = x + self.proj_out(seen)
@@ -249,9 +242,7 @@ class Upsample(nn.Module):
 
 
 def _blocks(before: int, width: int, count: int, groups: int) -> nn.ModuleList:
-    return nn.ModuleList(
-        ResBlock(before if index == 0 else width, width, groups) for index in range(count)
-    )
+    return nn.ModuleList(ResBlock(before if index == 0 else width, width, groups) for index in range(count))
 
 
 def _norm(groups: int, channels: int) -> nn.GroupNorm:
