@@ -193,19 +193,14 @@ class Bundle:
         return cls(folder, manifest, "sha256:" + hashlib.sha256(_canonical(data)).hexdigest())
 
     def path(self, name: str) -> Path:
-        """The place of a listed file (`unet.safetensors`, `controls/canny.safetensors`, ...).
+        """The place of a listed file (`unet.safetensors`, `controls/canny.safetensors`, ...) or of `tokenizer`.
 
         Raises:
-            BundleError: `name` is not listed.
+            BundleError: `name` is neither.
         """
-        if name not in self.manifest.files:
+        if name not in self.manifest.files and name != "tokenizer":
             raise BundleError(f"{name!r} is not in the bundle; it holds {', '.join(sorted(self.manifest.files))}.")
         return self.folder / name
-
-    @property
-    def tokenizer(self) -> Path:
-        """The tokenizer's folder."""
-        return self.folder / "tokenizer"
 
     @property
     def bytes(self) -> int:
