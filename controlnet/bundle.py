@@ -203,7 +203,7 @@ class Bundle:
         return self.folder / name
 
     @property
-    def bytes(self) -> int:
+    def nbytes(self) -> int:
         """Size of all files: about what the loaded weights take at the stored precision."""
         return sum(file.bytes for file in self.manifest.files.values())
 
