@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ from controlnet.bundle import Bundle
 from controlnet.checkpoint.strict import load_strict
 from controlnet.control import ControlNet
 from controlnet.diffusion import Schedule
-from controlnet.samplers import SAMPLERS, Plan, advance
+from controlnet.samplers import SAMPLERS, Plan, advance, ddim
 from controlnet.text import TextEncoder, Tokenizer
 from controlnet.unet import UNet
 from controlnet.vae import VAE
@@ -87,7 +87,7 @@ class ImageSpec:
     seed: int = 0
     sampler: str = "ddim"
     eta: float = 0.0
-    timesteps: str = "exact"
+    timesteps: Literal["exact", "original"] = "exact"
     controls: tuple[Control, ...] = ()
 
     @property
@@ -202,7 +202,7 @@ class Pipeline:
             unet=unet,
             vae=vae,
             text=text,
-            tokenizer=Tokenizer(opened.path("tokenizer"), numbers.text.max_position_embeddings),
+            tokenizer=Tokenizer(opened.tokenizer, numbers.text.max_position_embeddings),
             controls=controls,
             device=on,
             dtype=dtype or (torch.float32 if on.type == "cpu" else torch.float16),
@@ -230,12 +230,11 @@ class Pipeline:
         factor, channels = self.architecture.vae.factor, self.architecture.unet.in_channels
         states = []
         for spec in specs:
-            make_plan = SAMPLERS[spec.sampler]
             noise = _noise(spec.seed, (channels, spec.height // factor, spec.width // factor)).to(self.device)
             states.append(
                 ImageState(
                     spec=spec,
-                    plan=make_plan(self.schedule, spec.steps, eta=spec.eta, timesteps=spec.timesteps),
+                    plan=self._plan(spec),
                     index=0,
                     latent=noise,
                     previous_x0=torch.zeros_like(noise),
@@ -363,6 +362,13 @@ class Pipeline:
             return torch.zeros_like(state.latent)
         seed = int(np.random.SeedSequence([state.spec.seed, state.index + 1]).generate_state(1, np.uint64)[0])
         return _noise(seed, tuple(state.latent.shape)).to(self.device)
+
+    def _plan(self, spec: ImageSpec) -> Plan:
+        if spec.sampler == "ddim":
+            return ddim(self.schedule, spec.steps, spec.eta, spec.timesteps)
+        if spec.eta != 0.0 or spec.timesteps != "exact":
+            raise ValueError(f"sampler {spec.sampler!r} has no eta and no other timesteps than its own; ddim has")
+        return SAMPLERS[spec.sampler](self.schedule, spec.steps)
 
     def _check(self, spec: ImageSpec) -> None:
         multiple = self.architecture.multiple

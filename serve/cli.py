@@ -1,0 +1,86 @@
+"""`cnserve`: start the platform, look after its models."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from serve.config import Settings
+
+if TYPE_CHECKING:
+    from serve.registry.registry import Registry
+
+# The heavy imports (ray, mlflow) are made by the commands that need them: `--help` answers at once.
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Serve images with spatial control to many teams.")
+models = typer.Typer(no_args_is_help=True, help="The registry: which model versions exist, which one is served.")
+app.add_typer(models, name="models")
+
+console = Console()
+
+
+@app.command()
+def up() -> None:
+    """Start the whole platform on this machine; Ctrl-C stops all of it."""
+    _quiet_libraries()
+    from serve.deployments.platform import Platform, PlatformError
+
+    try:
+        Platform(Settings(), console.print).run()
+    except PlatformError as error:
+        console.print(f"[red]{error}")
+        raise typer.Exit(1) from error
+
+
+@models.command("list")
+def list_models() -> None:
+    """Show the versions of the served model, newest first, and which aliases they hold."""
+    registry = _registry()
+    table = Table("version", "aliases", "digest", "created")
+    for version in registry.versions():
+        aliases = ", ".join(sorted(alias for alias, number in registry.aliases().items() if number == version.version))
+        table.add_row(version.version, aliases, version.digest[:19], version.created.isoformat(timespec="seconds"))
+    console.print(table)
+
+
+@models.command()
+def push(bundle: Annotated[Path, typer.Argument(help="Folder with a bundle.json.", exists=True, file_okay=False)]) -> None:
+    """Register a bundle as a new version; it is not served until it is promoted."""
+    version = _registry().push(bundle)
+    console.print(f"version {version.version}  {version.digest}")
+
+
+@models.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="Number of a registered version.")],
+    alias: Annotated[str, typer.Option(help="`champion` is served; `challenger` is tried.")] = "champion",
+) -> None:
+    """Point an alias at a version; samplers load and warm it before new jobs get it, nothing restarts."""
+    _registry().promote(version, alias)
+    console.print(f"{alias} is version {version}")
+
+
+def main() -> None:
+    """Entry point of the `cnserve` script."""
+    app()
+
+
+def _registry() -> Registry:
+    _quiet_libraries()
+    from serve.registry.registry import Registry
+
+    return Registry.from_settings(Settings())
+
+
+def _quiet_libraries() -> None:
+    """Keep MLflow from phoning home, from waiting minutes for a server that is away, and from pickles."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")

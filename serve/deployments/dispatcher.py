@@ -1,0 +1,202 @@
+"""The dispatcher: claims jobs by lease, carries each through imaging and sampling, commits what came out.
+
+It is the only part of Ray that writes SQL. Every write carries the lease's fence, so a dispatcher that lost a job
+(too slow, cut off, thought dead) cannot change what the new owner does. It holds one streaming call per job for the
+job's whole life.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+from ray.exceptions import RayError, RayTaskError
+from ray.serve.handle import DeploymentHandle
+
+from serve.config import Settings
+from serve.deployments.messages import Prepared, Progress, Sampled, SamplerJob
+from serve.errors import Internal, JobFailed, ServeError
+from serve.jobs.schema import open_database
+from serve.jobs.signals import open_signals
+from serve.jobs.store import Job, JobResult, JobStore, Lease, LeaseLost, ServedModel, StoredImage
+from serve.registry.reconciler import Reconciler
+from serve.registry.registry import Registry
+from serve.telemetry import configure_logging
+
+log = logging.getLogger(__name__)
+
+IDLE_WAIT = 1.0  # seconds between looks at the queue when no signal came: expired leases send none
+
+
+class Dispatcher:
+    """Claims and runs jobs; keeps the serving pointer true to the registry.
+
+    Args:
+        settings: Of the platform.
+        imaging: Handle of the imaging deployment.
+        sampler: Handle of the sampler deployment.
+    """
+
+    def __init__(self, settings: Settings, imaging: DeploymentHandle, sampler: DeploymentHandle) -> None:
+        configure_logging(settings.log_level)
+        self._settings = settings
+        self._imaging = imaging
+        self._sampler = sampler
+        self._owner = f"dispatcher-{secrets.token_hex(6)}"
+        database = open_database(settings.database_url)
+        self._store = JobStore(database)
+        self._signals = open_signals(database)
+        self._reconciler: Reconciler | None = None
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._leases: dict[str, Lease] = {}
+        self._loops = [
+            asyncio.create_task(loop(), name=name)
+            for name, loop in {"claim": self._claim, "lease": self._keep, "reconcile": self._reconcile}.items()
+        ]
+
+    def check_health(self) -> None:
+        """Ray Serve replaces a dispatcher one of whose loops has ended."""
+        for task in self._loops:
+            if task.done():
+                raise RuntimeError(f"the {task.get_name()} loop has ended: {task.exception()!r}")
+
+    async def served(self) -> ServedModel | None:
+        """What is served now; a new sampler prepares it before it is ready."""
+        return await asyncio.to_thread(self._store.serving, self._settings.model)
+
+    async def _claim(self) -> None:
+        """Take queued jobs while there is room, then wait for a sign of more."""
+        while True:
+            seen = self._signals.generation
+            room = self._settings.jobs_in_flight - len(self._running)
+            leases = await asyncio.to_thread(self._store.claim, self._owner, self._settings.lease, room) if room else []
+            for lease in leases:
+                task = asyncio.create_task(self._run(lease), name=lease.job.id)
+                self._running[lease.job.id], self._leases[lease.job.id] = task, lease
+                task.add_done_callback(lambda done: self._forget(done.get_name()))
+            await self._signals.changed(seen, timeout=IDLE_WAIT)
+            await self._cancel_what_was_asked()
+
+    async def _keep(self) -> None:
+        """Renew the leases of running jobs well before they end; drop a job whose lease is gone."""
+        while True:
+            await asyncio.sleep(self._settings.lease / 3)
+            for job_id, lease in list(self._leases.items()):
+                renewal = await asyncio.to_thread(self._store.renew, lease, self._settings.lease)
+                if not renewal.held:
+                    log.warning("lease lost", extra={"job_id": job_id})
+                    self._cancel(job_id)
+
+    async def _reconcile(self) -> None:
+        """Follow the registry's champion and say that this platform is ready while something is served."""
+        # Opening MLflow takes seconds; jobs pinned to what was served before must not wait for it.
+        registry = await asyncio.to_thread(Registry.from_settings, self._settings)
+        self._reconciler = Reconciler(registry, self._store, self._prepare, self._settings.bundle_cache)
+        while True:
+            status = await self._reconciler.tick()
+            if status.warm:
+                ttl = 3 * self._settings.reconcile_every + 5.0
+                await asyncio.to_thread(self._store.take_lock, "ready", self._owner, ttl)
+            await asyncio.sleep(self._settings.reconcile_every)
+
+    async def _prepare(self, served: ServedModel) -> None:
+        """Have every running sampler load and warm a bundle."""
+        await self._sampler.broadcast("prepare", served).results_async()
+
+    async def _run(self, lease: Lease) -> None:
+        """Carry one job to its end, whatever happens; the row says how it ended."""
+        job = lease.job
+        try:
+            result = await self._make(lease)
+            await self._write(self._store.succeed, lease, result)
+        except asyncio.CancelledError:
+            await self._write(self._store.cancelled, lease)
+        except LeaseLost:
+            log.warning("another dispatcher has the job now", extra={"job_id": job.id})
+        except Exception as error:
+            await self._settle(lease, error)
+
+    async def _make(self, lease: Lease) -> JobResult:
+        job, spec, tenant = lease.job, lease.job.spec, lease.job.tenant
+        began = time.time()
+        prepared: Prepared = await self._imaging.prepare.remote(tenant, spec)
+        work = SamplerJob(job.id, job.model.digest, job.model.source, spec, prepared.hints)
+        sampling_began = time.time()
+        images: dict[int, asyncio.Task[StoredImage]] = {}
+        stream = self._sampler.options(stream=True).generate.remote(work)
+        try:
+            async for event in stream:
+                if isinstance(event, Progress):
+                    await self._write(self._store.progress, lease, {"steps": list(event.steps), "of": event.of})
+                elif isinstance(event, Sampled):
+                    images[event.index] = asyncio.create_task(self._publish(job, event))
+        except BaseException:
+            stream.cancel()
+            for task in images.values():
+                task.cancel()
+            raise
+        sampled = time.time()
+        stored = [await images[i] for i in range(spec.n)]
+        ended = time.time()
+        timings = {
+            "queued": began - job.created_at,
+            "preparing": prepared.seconds,
+            "sampling": sampled - sampling_began,
+            "publishing": ended - sampled,
+            "total": ended - job.created_at,
+        }
+        return JobResult(images=stored, control_maps=list(prepared.maps), timings=timings)
+
+    async def _publish(self, job: Job, event: Sampled) -> StoredImage:
+        seed = job.spec.seeds[event.index]
+        stored: StoredImage = await self._imaging.publish.remote(
+            job.tenant, event.picture, seed, png_parameters(job, seed)
+        )
+        return stored
+
+    async def _settle(self, lease: Lease, error: Exception) -> None:
+        """Tell a failure of the request, which would only repeat, from one of ours, which is tried again."""
+        cause = error.as_instanceof_cause() if isinstance(error, RayTaskError) else error
+        cause = getattr(cause, "cause", cause) if not isinstance(cause, ServeError) else cause
+        with contextlib.suppress(LeaseLost):
+            if isinstance(cause, ServeError) and cause.status < 500:
+                await self._write(self._store.fail, lease, cause.problem())
+                return
+            log.exception("attempt failed", exc_info=error, extra={"job_id": lease.job.id, "attempt": lease.attempt})
+            retriable = isinstance(error, RayError | OSError)
+            problem = (Internal if retriable else JobFailed)("The images could not be made.").problem()
+            await self._write(self._store.retry, lease, problem)
+
+    async def _cancel_what_was_asked(self) -> None:
+        if self._running:
+            asked = await asyncio.to_thread(self._store.cancel_requested, list(self._running))
+            for job_id in asked:
+                self._cancel(job_id)
+
+    def _cancel(self, job_id: str) -> None:
+        if task := self._running.get(job_id):
+            task.cancel()
+
+    def _forget(self, job_id: str) -> None:
+        self._running.pop(job_id, None)
+        self._leases.pop(job_id, None)
+
+    async def _write(self, write: Callable[..., Any], *arguments: object) -> None:
+        await asyncio.to_thread(write, *arguments)
+
+
+def png_parameters(job: Job, seed: int) -> dict[str, Any]:
+    """What a PNG says of itself: all that is needed to make it again, and nothing of the tenant."""
+    spec = replace(job.spec, seeds=(seed,))
+    parameters = asdict(spec) | {"seed": seed, "model": job.model.name}
+    parameters |= {"model_version": job.model.version, "model_digest": job.model.digest}
+    del parameters["seeds"]
+    for control in parameters["controls"]:
+        del control["images"]  # artifact keys carry the tenant's name
+    return parameters

@@ -1,0 +1,61 @@
+"""What crosses between dispatcher, imaging and sampler. Pixels travel as object references, never by value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ray import ObjectRef
+
+from serve.jobs.spec import JobSpec
+from serve.jobs.store import StoredMap
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What imaging made of a job's pictures.
+
+    Attributes:
+        maps: The control maps as stored artifacts.
+        hints: Refers to one list per control of its maps, uint8 [H, W, 3]; one map, or one per image.
+        seconds: Time spent decoding, resizing and annotating.
+    """
+
+    maps: tuple[StoredMap, ...]
+    hints: ObjectRef
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SamplerJob:
+    """A job as a sampler sees it.
+
+    Attributes:
+        id: Of the job.
+        digest: Of the bundle to sample with.
+        source: Where a sampler that lacks the bundle fetches it.
+        spec: What to make.
+        hints: See `Prepared`.
+    """
+
+    id: str
+    digest: str
+    source: str
+    spec: JobSpec
+    hints: ObjectRef
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Steps done by each image so far."""
+
+    steps: tuple[int, ...]
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """One image is finished: `picture` refers to uint8 [H, W, 3]."""
+
+    index: int
+    picture: ObjectRef
+    seconds: float

@@ -1,0 +1,178 @@
+"""One machine, one command: the api as a process, Ray Serve around the three deployments, one Ctrl-C for all."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import ray
+from ray import serve as ray_serve
+
+from serve.config import Settings
+from serve.deployments.app import NAME, build
+
+SMALL_OBJECT_STORE = 256 << 20  # bytes; the pictures in flight, on a machine that also samples
+
+
+class PlatformError(RuntimeError):
+    """The platform could not start; the message says what to change."""
+
+
+class Platform:
+    """Everything `cnserve up` runs.
+
+    Args:
+        settings: Of the platform.
+        say: Prints one line for the person at the terminal.
+    """
+
+    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._say = say
+        self._logs = settings.data_dir / "logs"
+        self._api: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> None:
+        """Start, serve until interrupted, stop.
+
+        Raises:
+            PlatformError: A process ended that should not have, or the data folder is in use.
+        """
+        with _one_per_folder(self._settings.data_dir), _signals() as stop:
+            began = time.monotonic()
+            try:
+                self._start(stop)
+                self._say(f"Ready after {time.monotonic() - began:.0f} s: {self.url} (docs at {self.url}/docs)")
+                self._watch(stop)
+            finally:
+                self._stop()
+
+    @property
+    def url(self) -> str:
+        """Where the api answers."""
+        return f"http://{self._settings.host}:{self._settings.port}"
+
+    def _start(self, stop: threading.Event) -> None:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        self._say("Starting the api, the registry and Ray ...")
+        self._api = self._spawn_api()
+        # Importing MLflow and making its database take seconds; Ray starts meanwhile.
+        registrar = threading.Thread(target=self._register_demo, name="registrar", daemon=True)
+        registrar.start()
+        start_ray(self._settings)
+        gpus = self._settings.sampler_gpus
+        if gpus is None:
+            gpus = 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
+        ray_serve.run(build(self._settings, gpus), name=NAME, route_prefix=None)
+        registrar.join()
+        self._say("Loading and warming the model ...")
+        while not stop.wait(0.2):
+            self._check_api()
+            if _is_ready(self.url):
+                return
+
+    def _watch(self, stop: threading.Event) -> None:
+        while not stop.wait(0.5):
+            self._check_api()
+
+    def _stop(self) -> None:
+        self._say("Stopping ...")
+        if self._api is not None:
+            self._api.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._api.wait(10)
+            self._api.kill()
+            self._api.wait()
+        if ray.is_initialized():
+            ray_serve.shutdown()
+            ray.shutdown()
+
+    def _spawn_api(self) -> subprocess.Popen[bytes]:
+        with (self._logs / "api.log").open("ab") as log:
+            return subprocess.Popen([sys.executable, "-m", "serve.api"], stdout=log, stderr=log)
+
+    def _check_api(self) -> None:
+        if self._api is not None and (code := self._api.poll()) is not None:
+            tail = (self._logs / "api.log").read_text(errors="replace").splitlines()[-5:]
+            raise PlatformError("\n".join([f"The api ended with code {code}. Its last lines:", *tail]))
+
+    def _register_demo(self) -> None:
+        from controlnet.demo import FOLDER  # the registrar's imports are the slow ones; they belong to its thread
+        from serve.registry.registry import Registry
+
+        registry = Registry.from_settings(self._settings)
+        if not registry.versions():
+            version = registry.push(FOLDER)
+            registry.promote(version.version)
+
+
+def start_ray(settings: Settings) -> None:
+    """Start Ray on this machine: dashboard on loopback, token on, nothing sent home."""
+    token = settings.data_dir.resolve() / "ray-token"
+    if not token.exists():
+        with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    os.environ.update(
+        RAY_AUTH_MODE="token",
+        RAY_AUTH_TOKEN_PATH=str(token),
+        RAY_USAGE_STATS_ENABLED="0",
+        RAY_SERVE_LOG_TO_STDERR="0",
+        # The fast path of a replica's event loop must not be blocked by user code: keep them in threads of their own.
+        RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD="1",
+    )
+    ray.init(
+        num_cpus=max(2, os.cpu_count() or 1),
+        include_dashboard=True,
+        dashboard_host="127.0.0.1",
+        object_store_memory=SMALL_OBJECT_STORE,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+        configure_logging=True,
+    )
+    # Nobody outside reaches Ray: the api talks to the store, and the deployments to each other by handle.
+    ray_serve.start(proxy_location="Disabled", logging_config={"encoding": "JSON", "enable_access_log": False})
+
+
+@contextlib.contextmanager
+def _one_per_folder(folder: Path) -> Iterator[None]:
+    """Two platforms over one SQLite folder would steal each other's jobs and ports."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PlatformError(f"Another platform runs on {folder.resolve()}; set CN_DATA_DIR to a folder.") from None
+        yield
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """SIGINT and SIGTERM ask for a stop instead of tearing the stack down half-way."""
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:
+            return bool(json.load(answer))
+    except (urllib.error.URLError, OSError):
+        return False

@@ -1,0 +1,189 @@
+"""The sampler: a GPU (or CPU) replica around the engine. Rows in, images out; no SQL, no artifacts, no HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import ray
+import torch
+
+from controlnet.bundle import Bundle
+from controlnet.pipeline import Control, ImageSpec, Pipeline
+from serve.config import Settings
+from serve.deployments.messages import Progress, Sampled, SamplerJob
+from serve.engine.core import Image, Key
+from serve.engine.loop import Engine
+from serve.engine.scheduler import Scheduler
+from serve.jobs.store import ServedModel
+from serve.sampler import PipelineModel, Shelf, warm
+from serve.telemetry import configure_logging
+
+PROGRESS_EVERY = 0.25  # seconds; more would cost two hops each and show nothing new
+STALLED_AFTER = 300.0  # seconds without a heartbeat while there is work; above the slowest compile and load
+
+
+class Sampler:
+    """Runs the images of many jobs in one continuous batch.
+
+    Args:
+        settings: Of the platform.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        configure_logging(settings.log_level)
+        self._settings = settings
+        self._device = _device(settings)
+        if self._device.type == "cpu":
+            # Ray gives a replica with a fraction of a CPU one OpenMP thread; the sampler is the one that should have more.
+            torch.set_num_threads(settings.sampler_threads or os.cpu_count() or 1)
+        self._shelf = Shelf(settings.bundle_memory, self._load)
+        self._engine = Engine(PipelineModel(self._shelf), Scheduler(max_rows=settings.max_rows))
+        self._engine.start()
+
+    async def prepare(self, served: ServedModel) -> None:
+        """Load a bundle and run it once; new jobs may be pinned to it when this returns."""
+        await asyncio.to_thread(self._prepare, served.digest, served.source)
+
+    async def generate(self, job: SamplerJob) -> AsyncIterator[Progress | Sampled]:
+        """Sample a job's images; the call lasts as long as the job, so that drain and autoscaling see the work.
+
+        Leaving the iteration cancels what is left, within a step.
+        """
+        maps: list[list[npt.NDArray[np.uint8]]] = await job.hints
+        if job.digest not in self._shelf:
+            await asyncio.to_thread(self._prepare, job.digest, job.source)
+        images = _images(job, maps, self._settings.pinned_rows)
+        inbox = Inbox(asyncio.get_running_loop(), images)
+        try:
+            for image in images:
+                self._engine.submit(image, inbox)
+            left = len(images)
+            while left:
+                event = await inbox.get()
+                if isinstance(event, BaseException):
+                    raise event
+                if isinstance(event, Progress):
+                    yield event
+                else:
+                    index, picture, seconds = event
+                    left -= 1
+                    yield Sampled(index, ray.put(picture), seconds)
+        finally:
+            for image in images:
+                self._engine.cancel(image.id)
+
+    def check_health(self) -> None:
+        """Ray Serve replaces a replica whose engine died or has stalled; a dead thread is invisible to it otherwise."""
+        if not self._engine.alive:
+            raise RuntimeError("the engine is dead")
+        if self._engine.heartbeat_age > STALLED_AFTER:
+            raise RuntimeError(f"the engine has not finished a step for {self._engine.heartbeat_age:.0f} s")
+
+    def _prepare(self, digest: str, source: str) -> None:
+        folder = self._settings.bundle_cache / digest.removeprefix("sha256:")
+        if not folder.is_dir():
+            # MLflow costs seconds and 200 MB to import: only a node that lacks the bundle pays them.
+            from serve.registry.registry import Registry
+
+            Registry.from_settings(self._settings).fetch_source(source, digest, self._settings.bundle_cache)
+        fresh = digest not in self._shelf
+        pipeline = self._shelf.put(digest, folder)
+        if fresh:
+            size = Bundle.open(folder).manifest.native_size
+            warm(pipeline, size.width, size.height, self._settings.pinned_rows)
+
+    def _load(self, folder: Path) -> Pipeline:
+        return Pipeline.load(folder, device=self._device)
+
+
+class Inbox:
+    """Carries the engine's events from its threads to one job's coroutine; progress is coalesced to the latest."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, images: list[Image]) -> None:
+        self._loop = loop
+        self._events: asyncio.Queue[Progress | tuple[int, object, float] | BaseException] = asyncio.Queue()
+        self._index = {image.id: i for i, image in enumerate(images)}
+        self._steps = [0] * len(images)
+        self._of = images[0].steps
+        self._began: dict[str, float] = {}
+        self._told = float("-inf")
+
+    async def get(self) -> Progress | tuple[int, object, float] | BaseException:
+        """The next event: progress, (index, picture, seconds) of a finished image, or why the job cannot go on."""
+        return await self._events.get()
+
+    def started(self, image: Image) -> None:
+        """Called by the engine when an image joins the batch."""
+        self._began[image.id] = time.monotonic()
+
+    def stepped(self, image: Image, done: int, of: int) -> None:
+        """Called by the engine after every step of an image."""
+        self._steps[self._index[image.id]], self._of = done, of
+        now = time.monotonic()
+        if now - self._told >= PROGRESS_EVERY:
+            self._told = now
+            self._post(Progress(tuple(self._steps), of))
+
+    def finished(self, image: Image, result: object) -> None:
+        """Called by the engine with the decoded picture."""
+        self._post((self._index[image.id], result, time.monotonic() - self._began[image.id]))
+
+    def failed(self, image: Image, error: BaseException) -> None:
+        """Called by the engine when an image failed alone, or with the engine."""
+        self._post(error)
+
+    def cancelled(self, image: Image) -> None:
+        """Called by the engine; whoever cancelled has stopped listening."""
+
+    def _post(self, event: Progress | tuple[int, object, float] | BaseException) -> None:
+        self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+
+
+def _images(job: SamplerJob, maps: list[list[npt.NDArray[np.uint8]]], pinned_rows: int) -> list[Image]:
+    spec = job.spec
+    hints = [[_hint(pixels) for pixels in of_control] for of_control in maps]
+    key = Key(spec.height, spec.width, job.digest, pinned_rows if spec.deterministic else None)
+    images = []
+    for i, seed in enumerate(spec.seeds):
+        controls = tuple(
+            Control(
+                control.type,
+                hints[c][i if len(hints[c]) > 1 else 0],
+                strength=control.strength,
+                start=control.start,
+                end=control.end,
+                guess=control.mode == "guess",
+            )
+            for c, control in enumerate(spec.controls)
+        )
+        payload = ImageSpec(
+            prompt=spec.prompt,
+            width=spec.width,
+            height=spec.height,
+            negative_prompt=spec.negative_prompt,
+            steps=spec.steps,
+            guidance=spec.guidance,
+            seed=seed,
+            sampler=spec.sampler,
+            eta=spec.eta,
+            controls=controls,
+        )
+        images.append(Image(id=f"{job.id}/{i}", job=job.id, key=key, rows=spec.rows, steps=spec.steps, payload=payload))
+    return images
+
+
+def _hint(pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
+    """uint8 [H, W, 3] -> [3, H, W] in [0, 1]; one tensor per map, so that images which share it share its embedding."""
+    return torch.from_numpy(pixels.astype(np.float32) / 255).permute(2, 0, 1).contiguous()
+
+
+def _device(settings: Settings) -> torch.device:
+    if settings.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(settings.device)

@@ -1,0 +1,121 @@
+"""The engine's model: `controlnet.pipeline` behind three verbs, and the bundles a sampler keeps loaded.
+
+The engine counts rows and never looks inside a payload; here a payload is a `controlnet.pipeline.ImageSpec`, and a
+state holds on to the pipeline it began with, so a bundle that leaves the shelf still finishes its images.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from controlnet.pipeline import Control, ImageSpec, ImageState, Pipeline
+from serve.engine.core import Batch, Image, Key
+
+
+class Shelf:
+    """Loaded pipelines by digest, least recently used out first, bounded in bytes.
+
+    Args:
+        capacity: Bytes of weights to keep; the pipeline asked for last stays, however large.
+        load: Opens the bundle in a folder.
+    """
+
+    def __init__(self, capacity: int, load: Callable[[Path], Pipeline]) -> None:
+        self.capacity = capacity
+        self._load = load
+        self._pipelines: OrderedDict[str, Pipeline] = OrderedDict()
+        self._lock = threading.Lock()  # the engine reads from its thread while a bundle is loaded in another
+
+    def __contains__(self, digest: str) -> bool:
+        with self._lock:
+            return digest in self._pipelines
+
+    def put(self, digest: str, folder: Path) -> Pipeline:
+        """The pipeline of `digest`, loaded from `folder` unless it is on the shelf."""
+        with self._lock:
+            if digest in self._pipelines:
+                self._pipelines.move_to_end(digest)
+                return self._pipelines[digest]
+        pipeline = self._load(folder)  # seconds: not under the lock
+        with self._lock:
+            self._pipelines[digest] = pipeline
+            self._pipelines.move_to_end(digest)
+            while len(self._pipelines) > 1 and sum(p.nbytes for p in self._pipelines.values()) > self.capacity:
+                self._pipelines.popitem(last=False)
+        return pipeline
+
+    def get(self, digest: str) -> Pipeline:
+        """The pipeline of `digest`.
+
+        Raises:
+            KeyError: It is not on the shelf; `put` it first.
+        """
+        with self._lock:
+            self._pipelines.move_to_end(digest)
+            return self._pipelines[digest]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What the engine carries from step to step for one image."""
+
+    pipeline: Pipeline
+    image: ImageState
+
+
+class PipelineModel:
+    """`serve.engine.core.Model` over the pipelines of a shelf."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self.shelf = shelf
+
+    def start(self, images: Sequence[Image]) -> list[object]:
+        """Encode prompts and hints, draw noise; images of one key share the encoders' batches."""
+        by_key: dict[Key, list[int]] = defaultdict(list)
+        for i, image in enumerate(images):
+            by_key[image.key].append(i)
+        states: dict[int, object] = {}
+        for key, members in by_key.items():
+            pipeline = self.shelf.get(key.digest)
+            encoded = pipeline.encode([_spec(images[i]) for i in members], key.pinned)
+            states |= {i: Running(pipeline, state) for i, state in zip(members, encoded, strict=True)}
+        return [states[i] for i in range(len(images))]
+
+    def step(self, batch: Batch) -> list[object]:
+        """One UNet batch: every image one step on."""
+        running = [_running(state) for state in batch.states]
+        pipeline = running[0].pipeline
+        stepped = pipeline.step([r.image for r in running], batch.key.pinned)
+        return [Running(pipeline, state) for state in stepped]
+
+    def finish(self, key: Key, states: Sequence[object]) -> list[object]:
+        """Finished latents to uint8 [H, W, 3] pictures."""
+        running = [_running(state) for state in states]
+        return list(running[0].pipeline.decode([r.image for r in running], key.pinned))
+
+
+def warm(pipeline: Pipeline, width: int, height: int, pinned: int) -> None:
+    """Run every network once, at the size it will be asked for most, so that no request pays for the first time.
+
+    The first call of a shape is when kernels are chosen, memory is grown and code is compiled.
+    """
+    hint = torch.zeros(3, height, width)
+    controls = tuple(Control(name, hint) for name in pipeline.controls)
+    spec = ImageSpec("", width=width, height=height, steps=1, guidance=2.0, controls=controls)
+    pipeline.decode(pipeline.step(pipeline.encode([spec], pinned), pinned), pinned)
+
+
+def _spec(image: Image) -> ImageSpec:
+    assert isinstance(image.payload, ImageSpec)
+    return image.payload
+
+
+def _running(state: object) -> Running:
+    assert isinstance(state, Running)
+    return state

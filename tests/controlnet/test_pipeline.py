@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from controlnet.generate import generate
+from controlnet.pipeline import Control, ImageSpec, ImageState, Pipeline, bucket_for
+
+SIZE = 32
+SPEC = ImageSpec("a gear", SIZE, SIZE, negative_prompt="rust", steps=4, guidance=3.0, seed=7)
+
+
+def hint(seed: int = 0) -> torch.Tensor:
+    return torch.rand(3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
+
+
+def latents(pipeline: Pipeline, specs: list[ImageSpec], steps: int | None = None) -> list[torch.Tensor]:
+    states = pipeline.encode(specs)
+    for _ in range(steps or specs[0].steps):
+        states = pipeline.step(states)
+    return [state.latent for state in states]
+
+
+def apart(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).abs().max() / b.abs().max())
+
+
+MIXED = [
+    SPEC,
+    replace(SPEC, guidance=1.0, seed=1),
+    replace(SPEC, prompt="a nut", sampler="dpmpp_2m", controls=(Control("canny", hint(1)),)),
+    replace(SPEC, guidance=5.0, eta=0.7, controls=(Control("depth", hint(2), 0.5), Control("canny", hint(3), end=0.5))),
+    replace(SPEC, sampler="euler", controls=(Control("canny", hint(4), guess=True, start=0.25),)),
+]
+
+
+def test_a_mixed_batch_equals_one_at_a_time(pipeline: Pipeline) -> None:
+    together = latents(pipeline, MIXED)
+    alone = [latents(pipeline, [spec])[0] for spec in MIXED]
+    assert max(apart(a, b) for a, b in zip(together, alone, strict=True)) < 1e-4
+
+
+def test_images_join_and_leave_between_steps(pipeline: Pipeline) -> None:
+    early, late = pipeline.encode([MIXED[2], MIXED[3]])
+    (early,) = pipeline.step([early])
+    early, late = pipeline.step([early, late])
+    early, late = pipeline.step([early, late])
+    (early,) = pipeline.step([early])
+    for _ in range(2):
+        (late,) = pipeline.step([late])
+    assert early.done
+    assert late.done
+    assert apart(early.latent, latents(pipeline, [MIXED[2]])[0]) < 1e-4
+    assert apart(late.latent, latents(pipeline, [MIXED[3]])[0]) < 1e-4
+
+
+def test_in_a_pinned_bucket_bytes_do_not_depend_on_neighbours(pipeline: Pipeline) -> None:
+    alone = [generate(pipeline, [spec], pinned=8)[0] for spec in MIXED]
+    pairs = [generate(pipeline, [MIXED[4], spec, MIXED[0]], pinned=8)[1] for spec in MIXED]
+    assert all(np.array_equal(a, b) for a, b in zip(alone, pairs, strict=True))
+
+
+def test_a_pinned_bucket_is_never_outgrown(pipeline: Pipeline) -> None:
+    with pytest.raises(ValueError, match="4 rows do not fit the pinned bucket 2"):
+        pipeline.step(pipeline.encode([SPEC, SPEC]), pinned=2)
+
+
+def test_no_unconditional_row_at_guidance_one(pipeline: Pipeline, rows_seen: list[int]) -> None:
+    pipeline.step(pipeline.encode([replace(SPEC, guidance=1.0)] * 2))
+    pipeline.step(pipeline.encode([SPEC] * 2))
+    assert rows_seen == [2, 4]
+
+
+@pytest.fixture
+def rows_seen(pipeline: Pipeline) -> list[int]:
+    seen: list[int] = []
+    hook = pipeline.unet.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    yield seen
+    hook.remove()
+
+
+def test_strength_zero_is_no_control(pipeline: Pipeline) -> None:
+    (off,) = latents(pipeline, [replace(SPEC, controls=(Control("canny", hint(), strength=0.0),))])
+    assert torch.equal(off, latents(pipeline, [SPEC])[0])
+
+
+def test_a_control_changes_the_picture(pipeline: Pipeline) -> None:
+    (on,) = latents(pipeline, [replace(SPEC, controls=(Control("canny", hint()),))])
+    assert apart(on, latents(pipeline, [SPEC])[0]) > 1e-3
+
+
+def test_the_hint_changes_the_picture(pipeline: Pipeline) -> None:
+    a, b = (latents(pipeline, [replace(SPEC, controls=(Control("canny", hint(seed)),))])[0] for seed in (0, 1))
+    assert apart(a, b) > 1e-4
+
+
+@pytest.mark.parametrize(("start", "end", "acting"), [(0, 1, [0, 1, 2, 3]), (0.5, 1, [2, 3]), (0, 0.5, [0, 1]), (0.3, 0.8, [2])])
+def test_a_control_runs_only_inside_its_window(start: float, end: float, acting: list[int]) -> None:
+    control = Control("canny", hint(), start=start, end=end)
+    assert [k for k in range(4) if control.acts(k, 4)] == acting
+
+
+def test_outside_its_window_a_control_is_not_run(pipeline: Pipeline, control_rows: list[int]) -> None:
+    windows = [Control("canny", hint(), end=0.5), Control("canny", hint())]
+    latents(pipeline, [replace(SPEC, guidance=1.0, controls=(control,)) for control in windows])
+    assert control_rows == [2, 2, 1, 1]
+
+
+def test_guess_mode_leaves_the_unconditional_row_without_control(pipeline: Pipeline, control_rows: list[int]) -> None:
+    pipeline.step(pipeline.encode([replace(SPEC, controls=(Control("canny", hint(), guess=True),))]))
+    pipeline.step(pipeline.encode([replace(SPEC, controls=(Control("canny", hint()),))]))
+    assert control_rows == [1, 2]
+
+
+@pytest.fixture
+def control_rows(pipeline: Pipeline) -> list[int]:
+    seen: list[int] = []
+    hook = pipeline.controls["canny"].register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    yield seen
+    hook.remove()
+
+
+def test_guess_mode_softens_shallow_residuals() -> None:
+    weights = Control("canny", hint(), strength=2.0, guess=True).weights(13)
+    assert weights[12] == 2.0
+    assert weights[0] == pytest.approx(2.0 * 0.825**12)
+
+
+def test_scales_weigh_each_residual() -> None:
+    assert Control("canny", hint(), strength=0.5, scales=(1.0, 0.0, 4.0)).weights(3) == [0.5, 0.0, 2.0]
+
+
+def test_scales_of_another_count_are_refused() -> None:
+    with pytest.raises(ValueError, match="'canny' has 2 scales, its network 13 residuals"):
+        Control("canny", hint(), scales=(1.0, 1.0)).weights(13)
+
+
+def test_a_control_used_twice_adds_up(pipeline: Pipeline) -> None:
+    once = replace(SPEC, controls=(Control("canny", hint(), strength=1.0),))
+    twice = replace(SPEC, controls=(Control("canny", hint(), strength=0.5),) * 2)
+    assert apart(latents(pipeline, [twice])[0], latents(pipeline, [once])[0]) < 1e-5
+
+
+def test_more_controls_than_the_largest_bucket(pipeline: Pipeline) -> None:
+    many = replace(SPEC, steps=1, controls=(Control("canny", hint(), strength=1 / 3),) * 3)
+    one = replace(SPEC, steps=1, controls=(Control("canny", hint()),))
+    together = latents(pipeline, [many] * 16)
+    assert apart(together[15], latents(pipeline, [one])[0]) < 1e-4
+
+
+def test_a_step_leaves_its_states_as_they_were(pipeline: Pipeline) -> None:
+    states = pipeline.encode(MIXED)
+    before = [(state.index, state.latent.clone()) for state in states]
+    first = pipeline.step(states)
+    again = pipeline.step(states)
+    assert all(s.index == i and torch.equal(s.latent, x) for s, (i, x) in zip(states, before, strict=True))
+    assert all(torch.equal(a.latent, b.latent) for a, b in zip(first, again, strict=True))
+
+
+def test_each_text_is_encoded_once(pipeline: Pipeline) -> None:
+    seen: list[int] = []
+    hook = pipeline.text.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    pipeline.encode([SPEC, replace(SPEC, seed=8), replace(SPEC, seed=9, guidance=1.0)])
+    hook.remove()
+    assert seen == [2]
+
+
+def test_images_that_share_a_hint_share_its_embedding(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    net = pipeline.controls["canny"]
+    embed = net.embed
+    monkeypatch.setattr(net, "embed", lambda hints: calls.append(len(hints)) or embed(hints))
+    shared = Control("canny", hint())
+    first = pipeline.encode([replace(SPEC, controls=(shared,)), replace(SPEC, seed=2, controls=(shared,))])
+    pipeline.encode([replace(SPEC, seed=3, controls=(Control("canny", shared.hint, strength=0.5),))])
+    assert calls == [1]
+    assert torch.equal(first[0].hints[0], first[1].hints[0])
+
+
+def test_noise_is_a_function_of_the_seed_alone(pipeline: Pipeline) -> None:
+    torch.manual_seed(123)
+    a = pipeline.encode([SPEC])[0].latent
+    torch.manual_seed(456)
+    b = pipeline.encode([replace(SPEC, seed=1), SPEC])[1].latent
+    assert torch.equal(a, b)
+
+
+def test_seeds_differ(pipeline: Pipeline) -> None:
+    a, b = pipeline.encode([SPEC, replace(SPEC, seed=8)])
+    assert apart(a.latent, b.latent) > 0.1
+
+
+def test_pictures_are_uint8_rgb_of_the_size_asked(pipeline: Pipeline) -> None:
+    (picture,) = generate(pipeline, [replace(SPEC, width=48)])
+    assert picture.shape == (32, 48, 3)
+    assert picture.dtype == np.uint8
+
+
+def test_generate_reports_steps(pipeline: Pipeline) -> None:
+    told: list[tuple[int, int]] = []
+    generate(pipeline, [SPEC, replace(SPEC, steps=2)], on_step=lambda done, of: told.append((done, of)))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (replace(SPEC, width=30), "size 30x32 is not a positive multiple of 8"),
+        (replace(SPEC, sampler="magic"), "sampler 'magic' is not one of"),
+        (replace(SPEC, sampler="euler", eta=0.5), "'euler' has no eta"),
+        (replace(SPEC, controls=(Control("pose", hint()),)), "control 'pose' is not one of .'canny', 'depth'"),
+        (replace(SPEC, controls=(Control("canny", hint()[:, :8]),)), r"hint of control 'canny' is \(3, 8, 32\)"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_by_name(pipeline: Pipeline, spec: ImageSpec, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        pipeline.encode([spec])
+
+
+@pytest.mark.parametrize(("count", "bucket"), [(1, 1), (2, 2), (3, 4), (9, 16), (32, 32)])
+def test_buckets(count: int, bucket: int) -> None:
+    assert bucket_for(count) == bucket
+
+
+def test_no_bucket_for_too_many_rows() -> None:
+    with pytest.raises(ValueError, match="33 rows do not fit the largest bucket 32"):
+        bucket_for(33)
+
+
+def test_states_compare_by_identity(pipeline: Pipeline) -> None:
+    a, b = pipeline.encode([SPEC, SPEC])
+    assert isinstance(a, ImageState)
+    assert a != b
