@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MANIFEST = "bundle.json"
+DEMO = Path(__file__).parent / "demo"  # the bundle this package ships
 PARTS = ("unet.safetensors", "vae.safetensors", "text.safetensors")
 TOKENIZER = ("tokenizer/vocab.json", "tokenizer/merges.txt")
 SUFFIXES = (".safetensors", ".json", ".txt")

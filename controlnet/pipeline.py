@@ -357,7 +357,7 @@ class Pipeline:
         return known[key]
 
     def _step_noise(self, state: ImageState) -> Tensor:
-        """Fresh noise where the sampler's step asks for some; a function of (seed, step), so a retried step is equal."""
+        """Fresh noise, where the sampler asks for some: a function of (seed, step), so that a retried step is equal."""
         if float(state.plan.coefficients[state.index, 3]) == 0.0:
             return torch.zeros_like(state.latent)
         seed = int(np.random.SeedSequence([state.spec.seed, state.index + 1]).generate_state(1, np.uint64)[0])

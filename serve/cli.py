@@ -49,7 +49,9 @@ def list_models() -> None:
 
 
 @models.command()
-def push(bundle: Annotated[Path, typer.Argument(help="Folder with a bundle.json.", exists=True, file_okay=False)]) -> None:
+def push(
+    bundle: Annotated[Path, typer.Argument(help="Folder with a bundle.json.", exists=True, file_okay=False)],
+) -> None:
     """Register a bundle as a new version; it is not served until it is promoted."""
     version = _registry().push(bundle)
     console.print(f"version {version.version}  {version.digest}")

@@ -110,12 +110,12 @@ class Platform:
             raise PlatformError("\n".join([f"The api ended with code {code}. Its last lines:", *tail]))
 
     def _register_demo(self) -> None:
-        from controlnet.demo import FOLDER  # the registrar's imports are the slow ones; they belong to its thread
+        from controlnet.bundle import DEMO
         from serve.registry.registry import Registry
 
         registry = Registry.from_settings(self._settings)
         if not registry.versions():
-            version = registry.push(FOLDER)
+            version = registry.push(DEMO)
             registry.promote(version.version)
 
 

@@ -40,7 +40,7 @@ class Sampler:
         self._settings = settings
         self._device = _device(settings)
         if self._device.type == "cpu":
-            # Ray gives a replica with a fraction of a CPU one OpenMP thread; the sampler is the one that should have more.
+            # Ray gives a replica with a fraction of a CPU one OpenMP thread; this is the one that should have all.
             torch.set_num_threads(settings.sampler_threads or os.cpu_count() or 1)
         self._shelf = Shelf(settings.bundle_memory, self._load)
         self._engine = Engine(PipelineModel(self._shelf), Scheduler(max_rows=settings.max_rows))

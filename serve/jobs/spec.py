@@ -50,7 +50,6 @@ class JobSpec:
         guidance: Classifier-free guidance scale; 1 runs no unconditional row.
         sampler: Name in `controlnet.samplers.SAMPLERS`.
         eta: Stochasticity of DDIM, 0 .. 1.
-        timesteps: `exact` runs `steps` steps; `original` reproduces the original repository's list.
         deterministic: Bytes depend on this spec and the digest alone, whatever else runs.
     """
 
@@ -63,7 +62,6 @@ class JobSpec:
     height: int
     sampler: str = "ddim"
     eta: float = 0.0
-    timesteps: Literal["exact", "original"] = "exact"
     deterministic: bool = False
     controls: tuple[ControlSpec, ...] = ()
 

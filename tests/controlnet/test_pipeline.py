@@ -97,7 +97,9 @@ def test_the_hint_changes_the_picture(pipeline: Pipeline) -> None:
     assert apart(a, b) > 1e-4
 
 
-@pytest.mark.parametrize(("start", "end", "acting"), [(0, 1, [0, 1, 2, 3]), (0.5, 1, [2, 3]), (0, 0.5, [0, 1]), (0.3, 0.8, [2])])
+@pytest.mark.parametrize(
+    ("start", "end", "acting"), [(0, 1, [0, 1, 2, 3]), (0.5, 1, [2, 3]), (0, 0.5, [0, 1]), (0.3, 0.8, [2])]
+)
 def test_a_control_runs_only_inside_its_window(start: float, end: float, acting: list[int]) -> None:
     control = Control("canny", hint(), start=start, end=end)
     assert [k for k in range(4) if control.acts(k, 4)] == acting

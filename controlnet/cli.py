@@ -1,0 +1,182 @@
+"""`controlnet`: make pictures, make maps, look into bundles, bring models in and out, train."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from PIL import Image, ImageOps
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from controlnet.annotators import ANNOTATORS, find, fit, resize
+from controlnet.annotators.annotator import Picture
+from controlnet.bundle import DEMO, Bundle, BundleError
+
+# torch, transformers and Lightning take seconds to import: the commands that need them import them.
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Images with spatial control.")
+console = Console()
+
+BundleOption = Annotated[Path, typer.Option("--bundle", "-b", help="Folder of the bundle.", show_default="the demo's")]
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What to make.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG; a number is added where there are several.")],
+    control: Annotated[
+        list[str] | None, typer.Option("--control", "-c", help="NAME=PICTURE; its map is made by the annotator.")
+    ] = None,
+    control_map: Annotated[list[str] | None, typer.Option("--map", "-m", help="NAME=MAP, ready to use.")] = None,
+    bundle: BundleOption = DEMO,
+    negative_prompt: Annotated[str | None, typer.Option(help="What to avoid.")] = None,
+    n: Annotated[int, typer.Option(min=1, help="Number of images.")] = 1,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the first image; the next ones count up.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1)] = None,
+    guidance: Annotated[float | None, typer.Option(min=1.0)] = None,
+    strength: Annotated[float, typer.Option(min=0.0, max=2.0, help="Of all controls.")] = 1.0,
+    resolution: Annotated[int | None, typer.Option(help="Short side; the bundle's native one if absent.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="ddim, dpmpp_2m or euler.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
+) -> None:
+    """Make images from a prompt and the maps of pictures."""
+    import torch
+
+    from controlnet.generate import generate as run
+    from controlnet.pipeline import Control, ImageSpec, Pipeline
+
+    opened = _open(bundle)
+    manifest = opened.manifest
+    sources = [(*_pair(c), True) for c in control or []] + [(*_pair(m), False) for m in control_map or []]
+    pictures = [(name, _read(path), annotate) for name, path, annotate in sources]
+    height, width = manifest.native_size.height, manifest.native_size.width
+    if pictures or resolution:
+        shape = pictures[0][1].shape if pictures else (height, width)
+        short = resolution or min(height, width)
+        height, width = fit(shape[0], shape[1], short, multiple=manifest.architecture.multiple)
+
+    controls = []
+    for name, picture, annotate in pictures:
+        if name not in manifest.controls:
+            raise typer.BadParameter(f"control {name!r} is not one of {', '.join(manifest.controls)}")
+        entry = manifest.controls[name]
+        sized = resize(picture, height, width)
+        pixels = find(entry.annotator)(sized, entry.parameters) if annotate else sized
+        hint = torch.from_numpy(pixels.astype(np.float32) / 255).permute(2, 0, 1).contiguous()
+        controls.append(Control(name, hint, strength=strength))
+
+    first = secrets.randbelow(2**32 - n) if seed is None else seed
+    specs = [
+        ImageSpec(
+            prompt,
+            width,
+            height,
+            negative_prompt=manifest.defaults.negative_prompt if negative_prompt is None else negative_prompt,
+            steps=steps or manifest.defaults.steps,
+            guidance=guidance or manifest.defaults.guidance,
+            seed=first + i,
+            sampler=sampler or manifest.defaults.sampler,
+            controls=tuple(controls),
+        )
+        for i in range(n)
+    ]
+    pipeline = Pipeline.load(opened, device=device)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("Sampling")
+        made = run(pipeline, specs, on_step=lambda k, of: progress.update(task, completed=k, total=of))
+    for i, (spec, picture) in enumerate(zip(specs, made, strict=True)):
+        path = output if n == 1 else output.with_stem(f"{output.stem}-{i}")
+        Image.fromarray(picture).save(path)
+        console.print(f"{path}  {width}x{height}  seed {spec.seed}")
+
+
+@app.command()
+def annotate(
+    annotator: Annotated[str, typer.Argument(help=f"One of {', '.join(ANNOTATORS)}.")],
+    picture: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    output: Annotated[Path, typer.Argument(help="PNG to write.")],
+    parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="NAME=NUMBER.")] = None,
+) -> None:
+    """Make the control map of a picture."""
+    parameters = {name: float(value) for name, value in map(_pair, parameter or [])}
+    try:
+        Image.fromarray(find(annotator)(_read(str(picture)), parameters)).save(output)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    console.print(output)
+
+
+@app.command()
+def inspect(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.", show_default="the demo's")] = DEMO,
+) -> None:
+    """Show what a bundle is, and check every byte of it."""
+    opened = _open(bundle)
+    try:
+        opened.verify()
+    except BundleError as error:
+        _fail(error)
+    manifest = opened.manifest
+    table = Table(show_header=False, box=None)
+    table.add_row("model", f"{manifest.name} {manifest.version}, {manifest.licence}")
+    table.add_row("digest", opened.digest)
+    table.add_row("size", f"{opened.bytes / 1e6:.1f} MB in {len(manifest.files)} files, all as listed")
+    native, numbers = manifest.native_size, manifest.architecture
+    table.add_row("native", f"{native.width}x{native.height}, multiples of {numbers.multiple}")
+    table.add_row("predicts", numbers.schedule.prediction)
+    defaults = manifest.defaults
+    table.add_row("defaults", f"{defaults.steps} steps of {defaults.sampler}, guidance {defaults.guidance:g}")
+    for name, control in manifest.controls.items():
+        table.add_row("control", f"{name}: {control.description} ({control.annotator} {control.parameters})")
+    for metric, value in manifest.metrics.items():
+        table.add_row("metric", f"{metric} {value:.4g}")
+    console.print(table)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def train(
+    overrides: Annotated[list[str], typer.Argument(help="stage=vae|base|control and key=value of its configuration.")],
+) -> None:
+    """Train a stage of a model; run again with the same folder to go on where it stopped."""
+    from controlnet.training.run import train as run
+
+    run(overrides)
+
+
+def main() -> None:
+    """Entry point of the `controlnet` script."""
+    app()
+
+
+def _open(folder: Path) -> Bundle:
+    try:
+        return Bundle.open(folder)
+    except BundleError as error:
+        _fail(error)
+        raise
+
+
+def _fail(error: Exception) -> None:
+    console.print(f"[red]{error}")
+    raise typer.Exit(1) from error
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name or not value:
+        raise typer.BadParameter(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _read(path: str) -> Picture:
+    with Image.open(path) as image:
+        upright = ImageOps.exif_transpose(image)
+        if "A" in upright.getbands() or "transparency" in upright.info:
+            upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright.convert("RGBA"))
+        return np.asarray(upright.convert("RGB"))
