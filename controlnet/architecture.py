@@ -5,14 +5,14 @@ The defaults are Stable Diffusion 1.5 with a v1.0/v1.1 ControlNet (``cldm_v15.ya
 original repository); a smaller model is the same code with smaller numbers.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 
-def _require_positive(name: str, values: Sequence[int]) -> None:
-    if not values or min(values) < 1:
-        raise ValueError(f"{name} is {tuple(values)}: give one positive number a level")
+def _require_positive(name: str, value: int | tuple[int, ...]) -> None:
+    numbers = (value,) if isinstance(value, int) else value
+    if min(numbers, default=0) < 1:
+        raise ValueError(f"{name} is {value}: choose positive numbers")
 
 
 def _require_divisible(name: str, value: int, by: str, divisor: int) -> None:
@@ -58,6 +58,8 @@ class UNetConfig:
     def __post_init__(self) -> None:
         """Refuse numbers that no network can be built from."""
         _require_positive("channel_mult", self.channel_mult)
+        _require_positive("num_res_blocks", self.num_res_blocks)
+        _require_positive("transformer_depth", self.transformer_depth)
         _require_divisible("model_channels", self.model_channels, "2 (cosines and sines)", 2)
         for multiple in self.channel_mult:
             width = multiple * self.model_channels
@@ -131,6 +133,7 @@ class VAEConfig:
     def __post_init__(self) -> None:
         """Refuse numbers that no network can be built from."""
         _require_positive("channel_mult", self.channel_mult)
+        _require_positive("num_res_blocks", self.num_res_blocks)
         for multiple in self.channel_mult:
             width = multiple * self.channels
             _require_divisible("width", width, "norm_groups", self.norm_groups)
@@ -160,6 +163,8 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that no network can be built from."""
+        if self.hidden_act not in ("quick_gelu", "gelu"):
+            raise ValueError(f"hidden_act is {self.hidden_act!r}: choose 'quick_gelu' or 'gelu'")
         _require_divisible("hidden_size", self.hidden_size, "num_attention_heads", self.num_attention_heads)
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
             token = getattr(self, name)
