@@ -1,0 +1,151 @@
+"""The nouns of the store: a job, its result, the lease a worker holds on it, and the model it is pinned to.
+
+All of them are values: the store hands out what a row said at one moment and takes them back as proof (a `Lease`) or
+as data (a `JobResult`). Times are epoch seconds of the store's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from serve.jobs.spec import JobSpec
+
+State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+Terminal = Literal["succeeded", "failed", "cancelled"]
+EventKind = Literal["queued", "started", "image", Terminal]
+
+STATES: tuple[State, ...] = get_args(State)
+TERMINAL: frozenset[State] = frozenset(get_args(Terminal))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """What a job is pinned to: the digest decides the weights, name and version are for people."""
+
+    name: str
+    version: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel(ModelVersion):
+    """What new jobs are pinned to.
+
+    Attributes:
+        manifest: The bundle's `bundle.json`, so that the api can check a request without the bundle.
+        source: Where a sampler fetches the bundle (`models:/controlnet-demo/1`).
+    """
+
+    manifest: Mapping[str, Any]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """A finished picture: its artifact key, the seed that made it, its size in pixels."""
+
+    key: str
+    seed: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMap:
+    """A control map: its artifact key, the control's name, which of that control's maps it is."""
+
+    key: str
+    type: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """What a succeeded job made.
+
+    Attributes:
+        images: In the order of the spec's seeds.
+        control_maps: The maps that steered them, apart from the images.
+        timings: Seconds by phase.
+    """
+
+    images: tuple[StoredImage, ...]
+    control_maps: tuple[StoredMap, ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-safe dictionary; `from_json` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> JobResult:
+        """Rebuild a result from `to_json()` after a trip through JSON."""
+        return cls(
+            images=tuple(StoredImage(**image) for image in data["images"]),
+            control_maps=tuple(StoredMap(**control_map) for control_map in data["control_maps"]),
+            timings=data["timings"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One row of `jobs` as it was when it was read.
+
+    Attributes:
+        attempt: How often it was started; 0 while it never was.
+        progress: What the worker said last in this attempt, and what the api shows.
+        error: `ServeError.problem()` of a failed job.
+        started_at: When it was started first.
+        finished_at: When it became terminal.
+        cancel_requested: Someone asked a running job to stop.
+    """
+
+    id: str
+    tenant: str
+    state: State
+    spec: JobSpec
+    model: ModelVersion
+    attempt: int
+    progress: Mapping[str, Any] | None
+    result: JobResult | None
+    error: Mapping[str, Any] | None
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    cancel_requested: bool
+
+    @property
+    def terminal(self) -> bool:
+        """Nothing will change any more."""
+        return self.state in TERMINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on a job until the fence moves on: what every write of a worker must show."""
+
+    job: Job
+    owner: str
+    fence: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """Whether the lease is still ours, and whether someone wants the job stopped."""
+
+    held: bool
+    cancel_requested: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a job's durable history (the outbox); `id` only ever grows."""
+
+    id: int
+    job_id: str
+    kind: EventKind
+    data: Mapping[str, Any]
+    at: float

@@ -1,0 +1,268 @@
+"""The job row: what the api writes, what a dispatcher claims, and the only thing the two share.
+
+    queued  -> running                         claim
+    queued  -> cancelled                       request_cancel
+    running -> succeeded | failed | cancelled  succeed, fail, cancelled
+    running -> queued | failed | cancelled     retry, or the lease ran out
+
+A claim is a lease: an owner, a deadline and a fence, a number that grows with every claim. All a worker writes is
+`WHERE id AND fence AND state = 'running'`, so that one that was taken for dead and comes back can change nothing. A
+lease that ran out is a retry nobody was left to ask for: the next claim puts the job back in its old place, or, when it
+has taken every attempt with it, sets it aside as failed. Spec and digest never change, so attempts repeat each other.
+
+Every change of state and its event are one transaction. PostgreSQL takes the same statements: `FOR UPDATE SKIP
+LOCKED`, which SQLite leaves out because its writers come one at a time.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from serve.jobs.job import (
+    STATES,
+    Event,
+    Job,
+    JobResult,
+    Lease,
+    ModelVersion,
+    Renewal,
+    ServedModel,
+    State,
+    StoredImage,
+    StoredMap,
+    Terminal,
+)
+from serve.jobs.schema import durable, events, jobs, locks, serving, soft, upsert
+from serve.jobs.spec import JobSpec
+from serve.jobs.transitions import (
+    CLAIM_ORDER,
+    QUEUED,
+    LeaseLost,
+    expired,
+    find,
+    finish,
+    held,
+    hold,
+    put_back,
+    put_back_expired,
+    read,
+    record,
+)
+
+__all__ = [
+    "Event",
+    "Job",
+    "JobResult",
+    "JobStore",
+    "Lease",
+    "LeaseLost",
+    "ModelVersion",
+    "Renewal",
+    "ServedModel",
+    "StoredImage",
+    "StoredMap",
+]
+
+
+class JobStore:
+    """Jobs, their events, the serving pointer and named locks, in one database.
+
+    Methods block for a disk's moment (a writer, for the writers before it): asyncio calls them in a thread.
+
+    Args:
+        engine: From `open_database`.
+        clock: Epoch seconds.
+        max_attempts: How often a job submitted here is started before it is set aside as failed.
+    """
+
+    def __init__(self, engine: sa.Engine, clock: Callable[[], float] = time.time, max_attempts: int = 3) -> None:
+        if max_attempts < 1:
+            raise ValueError(f"max_attempts is {max_attempts}, must be at least 1")
+        self._reads = engine
+        self._writes = durable(engine)
+        self._soft = soft(engine)
+        self._clock = clock
+        self._max_attempts = max_attempts
+
+    # What the api does.
+
+    def submit(self, tenant: str, spec: JobSpec, model: ModelVersion) -> Job:
+        """Queue a job pinned to `model`; it is durable when this returns."""
+        row = sa.insert(jobs).values(
+            tenant=tenant,
+            state="queued",
+            spec=spec.to_json(),
+            model_name=model.name,
+            model_version=model.version,
+            model_digest=model.digest,
+            max_attempts=self._max_attempts,
+        )
+        with self._writes.begin() as connection:
+            now = self._clock()
+            row = row.values(id=_job_id(now), created_at=now)
+            job = read(connection.execute(row.returning(*jobs.c)).one())
+            record(connection, job.id, "queued", {"attempt": 0}, now)
+        return job
+
+    def get(self, job_id: str, tenant: str | None = None) -> Job | None:
+        """The job, or None where there is none or it is not `tenant`'s."""
+        with self._reads.connect() as connection:
+            return find(connection, job_id, tenant)
+
+    def events(self, job_id: str, after: int = 0) -> list[Event]:
+        """The job's events with ids above `after`, oldest first."""
+        query = sa.select(events).where(events.c.job_id == job_id, events.c.id > after).order_by(events.c.id)
+        with self._reads.connect() as connection:
+            return [Event(**row) for row in connection.execute(query).mappings()]
+
+    def request_cancel(self, job_id: str, tenant: str) -> Job | None:
+        """Cancel a queued job at once; flag a running one for its worker; leave a finished one as it is.
+
+        Returns:
+            The job as it is now, or None where there is none or it is not `tenant`'s.
+        """
+        mine = (jobs.c.id == job_id) & (jobs.c.tenant == tenant)
+        with self._writes.begin() as connection:
+            if not finish(connection, mine & (jobs.c.state == "queued"), "cancelled", self._clock()):
+                unasked = mine & (jobs.c.state == "running") & ~jobs.c.cancel_requested
+                connection.execute(sa.update(jobs).where(unasked).values(cancel_requested=True))
+            return find(connection, job_id, tenant)
+
+    def counts(self) -> Mapping[State, int]:
+        """How many jobs are in each state."""
+        query = sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)
+        with self._reads.connect() as connection:
+            found: dict[State, int] = dict(connection.execute(query).tuples().all())
+        return {state: found.get(state, 0) for state in STATES}
+
+    # What a dispatcher does.
+
+    def claim(self, owner: str, lease_s: float, limit: int) -> list[Lease]:
+        """Start up to `limit` jobs, the oldest first; each is `owner`'s for `lease_s` seconds."""
+        if limit < 1:
+            return []
+        with self._reads.connect() as connection:  # most wake-ups bring no work: find that out without the write lock
+            if connection.scalar(sa.select(jobs.c.id).where(QUEUED | expired(self._clock())).limit(1)) is None:
+                return []
+        with self._writes.begin() as connection:
+            now = self._clock()  # read under the lock, whose wait must not come off the lease
+            put_back_expired(connection, now)
+            pick = sa.select(jobs.c.id).where(QUEUED).order_by(*CLAIM_ORDER).limit(limit)
+            ids = connection.scalars(pick.with_for_update(skip_locked=True)).all()
+            start = (
+                sa.update(jobs)
+                .where(jobs.c.id.in_(ids))
+                .values(
+                    state="running",
+                    attempt=jobs.c.attempt + 1,
+                    fence=jobs.c.fence + 1,
+                    lease_owner=owner,
+                    lease_until=now + lease_s,
+                    started_at=sa.func.coalesce(jobs.c.started_at, now),
+                )
+                .returning(*jobs.c)
+            )
+            rows = {row.id: row for row in connection.execute(start)}
+            for job_id in ids:
+                record(connection, job_id, "started", {"attempt": rows[job_id].attempt}, now)
+        return [Lease(read(row), owner, row.fence, row.attempt) for row in map(rows.__getitem__, ids)]
+
+    def renew(self, lease: Lease, lease_s: float) -> Renewal:
+        """Keep the job for another `lease_s` seconds from now, and learn whether it should stop."""
+        extend = sa.update(jobs).where(held(lease)).returning(jobs.c.cancel_requested)
+        with self._soft.begin() as connection:
+            cancel_requested = connection.scalar(extend.values(lease_until=self._clock() + lease_s))
+        return Renewal(held=cancel_requested is not None, cancel_requested=bool(cancel_requested))
+
+    def progress(self, lease: Lease, progress: Mapping[str, Any]) -> None:
+        """Show how far the job is; the caller sees to it that this is not too often."""
+        with self._soft.begin() as connection:
+            show = sa.update(jobs).where(held(lease)).values(progress=dict(progress)).returning(jobs.c.id)
+            if connection.scalar(show) is None:
+                raise LeaseLost(lease)
+
+    def image_done(self, lease: Lease, index: int, image: StoredImage) -> None:
+        """Record that image `index` of the job is stored."""
+        with self._writes.begin() as connection:
+            hold(connection, lease)
+            record(connection, lease.job.id, "image", {"index": index, "image": asdict(image)}, self._clock())
+
+    def succeed(self, lease: Lease, result: JobResult) -> None:
+        """End the job with what it made."""
+        self._end(lease, "succeeded", result=result.to_json())
+
+    def fail(self, lease: Lease, problem: Mapping[str, Any]) -> None:
+        """End the job with `ServeError.problem()`; trying again would not help."""
+        self._end(lease, "failed", error=dict(problem))
+
+    def cancelled(self, lease: Lease) -> None:
+        """End the job as it was asked to."""
+        self._end(lease, "cancelled")
+
+    def retry(self, lease: Lease, problem: Mapping[str, Any]) -> State:
+        """Give the job back after a failure that another attempt may not meet.
+
+        Returns:
+            `queued`; `failed`, with `problem`, when no attempt is left; `cancelled`, when that was asked meanwhile.
+        """
+        with self._writes.begin() as connection:
+            return put_back(connection, hold(connection, lease), dict(problem), self._clock())
+
+    def _end(
+        self,
+        lease: Lease,
+        state: Terminal,
+        result: Mapping[str, Any] | None = None,
+        error: Mapping[str, Any] | None = None,
+    ) -> None:
+        with self._writes.begin() as connection:
+            if not finish(connection, held(lease), state, self._clock(), result, error):
+                raise LeaseLost(lease)
+
+    # What the reconciler does.
+
+    def serving(self, name: str | None = None) -> ServedModel | None:
+        """The version of model `name` that new jobs get; of the model promoted last when no name is given."""
+        query = sa.select(serving).order_by(serving.c.since.desc()).limit(1)
+        if name is not None:
+            query = query.where(serving.c.name == name)
+        with self._reads.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else ServedModel(row.name, row.version, row.digest, row.manifest, row.source)
+
+    def set_serving(self, model: ServedModel) -> None:
+        """Let new jobs get `model`; those admitted before keep theirs."""
+        values = {**asdict(model), "since": self._clock()}
+        with self._writes.begin() as connection:
+            connection.execute(
+                upsert(connection, serving).values(values).on_conflict_do_update(index_elements=["name"], set_=values)
+            )
+
+    def take_lock(self, name: str, owner: str, ttl_s: float) -> bool:
+        """Take or keep the lock `name` for `ttl_s` seconds from now (0 gives it back); False while it is another's."""
+        with self._soft.begin() as connection:
+            now = self._clock()
+            values = {"owner": owner, "until": now + ttl_s}
+            take = (
+                upsert(connection, locks)
+                .values(name=name, **values)
+                .on_conflict_do_update(
+                    index_elements=["name"], set_=values, where=(locks.c.owner == owner) | (locks.c.until <= now)
+                )
+                .returning(locks.c.owner)
+            )
+            return connection.scalar(take) is not None
+
+
+def _job_id(now: float) -> str:
+    """An id that sorts by time and cannot be guessed: UUIDv7's layout without its version bits.
+
+    48 bits of milliseconds keep new rows together at the end of the index; the other 80 are random.
+    """
+    return f"job_{int(now * 1000):012x}{secrets.token_hex(10)}"

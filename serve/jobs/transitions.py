@@ -1,0 +1,130 @@
+"""What may happen to a job's row, as statements inside a transaction that the store opened.
+
+Each change of state writes its event in the same breath.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from serve.errors import JobFailed
+from serve.jobs.job import EventKind, Job, JobResult, Lease, ModelVersion, State, Terminal
+from serve.jobs.schema import events, jobs
+from serve.jobs.spec import JobSpec
+
+CLAIM_ORDER = (jobs.c.created_at, jobs.c.id)
+"""Who is next: the oldest."""
+
+QUEUED = jobs.c.state == "queued"
+"""Rows that wait for a worker."""
+
+
+class LeaseLost(Exception):
+    """The job is no longer this worker's: stop working on it and write nothing more."""
+
+    def __init__(self, lease: Lease) -> None:
+        super().__init__(lease)
+        self.lease = lease
+
+    def __str__(self) -> str:
+        return f"{self.lease.owner} lost {self.lease.job.id}: fence {self.lease.fence} is over"
+
+
+def expired(now: float) -> sa.ColumnElement[bool]:
+    """Rows whose worker went silent."""
+    return (jobs.c.state == "running") & (jobs.c.lease_until <= now)
+
+
+def held(lease: Lease) -> sa.ColumnElement[bool]:
+    """The guard on everything a worker writes."""
+    return (jobs.c.id == lease.job.id) & (jobs.c.fence == lease.fence) & (jobs.c.state == "running")
+
+
+def hold(connection: sa.Connection, lease: Lease) -> sa.Row[Any]:
+    """The leased job's row, locked until the transaction ends.
+
+    Raises:
+        LeaseLost: The lease is over.
+    """
+    row = connection.execute(sa.select(jobs).where(held(lease)).with_for_update()).one_or_none()
+    if row is None:
+        raise LeaseLost(lease)
+    return row
+
+
+def find(connection: sa.Connection, job_id: str, tenant: str | None) -> Job | None:
+    """The job, or None where there is none or it is not `tenant`'s."""
+    query = sa.select(jobs).where(jobs.c.id == job_id)
+    if tenant is not None:
+        query = query.where(jobs.c.tenant == tenant)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else read(row)
+
+
+def record(connection: sa.Connection, job_id: str, kind: EventKind, data: Mapping[str, Any], now: float) -> None:
+    """Add an event to the outbox."""
+    connection.execute(sa.insert(events).values(job_id=job_id, kind=kind, data=data, at=now))
+
+
+def finish(
+    connection: sa.Connection,
+    where: sa.ColumnElement[bool],
+    state: Terminal,
+    now: float,
+    result: Mapping[str, Any] | None = None,
+    error: Mapping[str, Any] | None = None,
+) -> bool:
+    """Make the job that `where` names terminal; False where it names none."""
+    end = sa.update(jobs).where(where).returning(jobs.c.id)
+    job_id = connection.scalar(
+        end.values(state=state, result=result, error=error, finished_at=now, lease_owner=None, lease_until=None)
+    )
+    if job_id is None:
+        return False
+    record(connection, job_id, state, {} if error is None else {"problem": error}, now)
+    return True
+
+
+def put_back(connection: sa.Connection, row: sa.Row[Any], problem: Mapping[str, Any], now: float) -> State:
+    """Queue a running job again in its old place, or end it."""
+    this = jobs.c.id == row.id
+    if row.cancel_requested:
+        finish(connection, this, "cancelled", now)
+        return "cancelled"
+    if row.attempt >= row.max_attempts:
+        finish(connection, this, "failed", now, error=problem)
+        return "failed"
+    again = {"state": "queued", "lease_owner": None, "lease_until": None, "progress": None}
+    connection.execute(sa.update(jobs).where(this).values(again))
+    record(connection, row.id, "queued", {"attempt": row.attempt, "problem": problem}, now)
+    return "queued"
+
+
+def put_back_expired(connection: sa.Connection, now: float) -> None:
+    """Retry for the workers that went silent and cannot ask for it."""
+    silent = sa.select(jobs).where(expired(now)).with_for_update(skip_locked=True)
+    for row in connection.execute(silent).all():
+        error = JobFailed(f"The worker went silent during attempt {row.attempt} of {row.max_attempts}.")
+        put_back(connection, row, error.problem(), now)
+
+
+def read(row: sa.Row[Any]) -> Job:
+    """What a row of `jobs` says."""
+    return Job(
+        id=row.id,
+        tenant=row.tenant,
+        state=row.state,
+        spec=JobSpec.from_json(row.spec),
+        model=ModelVersion(row.model_name, row.model_version, row.model_digest),
+        attempt=row.attempt,
+        progress=row.progress,
+        result=None if row.result is None else JobResult.from_json(row.result),
+        error=row.error,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        cancel_requested=row.cancel_requested,
+    )

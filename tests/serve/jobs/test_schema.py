@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from serve.jobs.schema import SchemaMismatch, durable, jobs, open_database, soft
+from serve.jobs.store import JobStore
+
+
+def pragma(connection: sa.Connection, name: str) -> object:
+    return connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+
+
+def test_a_connection_logs_ahead_and_checks_foreign_keys_and_waits(engine):
+    with engine.connect() as connection:
+        assert pragma(connection, "journal_mode") == "wal"
+        assert pragma(connection, "foreign_keys") == 1
+        assert pragma(connection, "busy_timeout") == 10_000
+
+
+def test_only_durable_transactions_wait_for_the_disk(engine):
+    full, normal = 2, 1
+    for kind, expected in ((durable, full), (soft, normal), (durable, full)):
+        with kind(engine).begin() as connection:
+            assert pragma(connection, "synchronous") == expected
+
+
+def test_a_rolled_back_transaction_leaves_nothing(engine, store, spec, model):
+    job = store.submit("demo", spec, model)
+    with pytest.raises(RuntimeError, match="on purpose"), durable(engine).begin() as connection:
+        connection.execute(sa.delete(jobs))
+        raise RuntimeError("on purpose")
+    assert store.get(job.id) == job
+
+
+def test_a_reader_sees_one_moment(engine, store, spec, model):
+    count = sa.select(sa.func.count()).select_from(jobs)
+    with engine.connect() as connection:
+        before = connection.scalar(count)
+        store.submit("demo", spec, model)
+        assert connection.scalar(count) == before == 0
+
+
+def test_an_event_needs_its_job(engine):
+    with pytest.raises(sa.exc.IntegrityError), durable(engine).begin() as connection:
+        connection.exec_driver_sql("INSERT INTO events (job_id, kind, data, at) VALUES ('job_0', 'queued', '{}', 0)")
+
+
+def test_a_state_outside_the_list_is_refused(engine, store, spec, model):
+    store.submit("demo", spec, model)
+    with pytest.raises(sa.exc.IntegrityError), durable(engine).begin() as connection:
+        connection.execute(sa.update(jobs).values(state="paused"))
+
+
+def test_a_claim_reads_an_index_in_order(engine):
+    query = "EXPLAIN QUERY PLAN SELECT id FROM jobs WHERE state = 'queued' ORDER BY created_at, id LIMIT 3"
+    with engine.connect() as connection:
+        plan = " ".join(row.detail for row in connection.exec_driver_sql(query))
+    assert "COVERING INDEX jobs_by_age" in plan
+    assert "TEMP B-TREE" not in plan
+
+
+def test_opening_again_keeps_the_rows(database_url, store, spec, model):
+    job = store.submit("demo", spec, model)
+    again = open_database(database_url)
+    assert JobStore(again).get(job.id) == job
+    again.dispose()
+
+
+def test_a_folder_is_made_for_the_file(tmp_path: Path):
+    open_database(f"sqlite:///{tmp_path / 'a' / 'b' / 'jobs.db'}").dispose()
+    assert (tmp_path / "a" / "b" / "jobs.db").is_file()
+
+
+def test_a_new_database_can_be_opened_by_many_at_once(tmp_path: Path):
+    failures: list[Exception] = []
+    barrier = threading.Barrier(8)
+
+    def open_one() -> None:
+        barrier.wait()
+        try:
+            open_database(f"sqlite:///{tmp_path / 'new.db'}").dispose()
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=open_one) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_another_version_is_refused(engine, database_url):
+    with durable(engine).begin() as connection:
+        connection.exec_driver_sql("UPDATE schema_version SET version = 99")
+    with pytest.raises(SchemaMismatch, match=r"version 99, this program needs 1"):
+        open_database(database_url)
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_database_without_a_file_is_refused(url):
+    with pytest.raises(ValueError, match="no file"):
+        open_database(url)
+
+
+def test_an_unknown_dialect_is_refused_without_showing_its_password():
+    with pytest.raises(ValueError, match="only sqlite") as caught:
+        open_database("mysql://me:secret@host/jobs")
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,486 @@
+"""What any database under the store must do; `database_url` lists them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import serve
+from serve.errors import Internal, JobFailed
+from serve.jobs.job import STATES
+from serve.jobs.schema import open_database
+from serve.jobs.store import JobResult, JobStore, LeaseLost, StoredImage, StoredMap
+
+RESULT = JobResult(
+    images=(StoredImage("demo/aa/b.png", 7, 256, 192),),
+    control_maps=(StoredMap("demo/cc/d.png", "canny", 0),),
+    timings={"sample": 1.25},
+)
+PROBLEM = Internal("The sampler went away.").problem()
+
+# Everything a worker can write: each must be refused once the lease is over.
+WRITES: dict[str, Callable[[JobStore, object], object]] = {
+    "progress": lambda store, lease: store.progress(lease, {"step": 1}),
+    "image_done": lambda store, lease: store.image_done(lease, 0, RESULT.images[0]),
+    "succeed": lambda store, lease: store.succeed(lease, RESULT),
+    "fail": lambda store, lease: store.fail(lease, PROBLEM),
+    "retry": lambda store, lease: store.retry(lease, PROBLEM),
+    "cancelled": lambda store, lease: store.cancelled(lease),
+}
+
+
+@pytest.fixture
+def submit(store, spec, model, clock):
+    """Submit a job a second after the one before."""
+
+    def submit(tenant="demo"):
+        clock.advance(1)
+        return store.submit(tenant, spec, model)
+
+    return submit
+
+
+@pytest.fixture
+def claim_one(store):
+    def claim_one(owner="a", lease_s=30):
+        (lease,) = store.claim(owner, lease_s, 1)
+        return lease
+
+    return claim_one
+
+
+def kinds(store, job):
+    return [event.kind for event in store.events(job.id)]
+
+
+# Submitting and reading
+
+
+def test_a_submitted_job_is_queued_and_pinned(store, spec, model, clock):
+    job = store.submit("demo", spec, model)
+    assert (job.state, job.attempt, job.tenant, job.created_at) == ("queued", 0, "demo", clock.now)
+    assert (job.model.name, job.model.version, job.model.digest) == (model.name, model.version, model.digest)
+    assert (job.progress, job.result, job.error, job.started_at, job.finished_at) == (None,) * 5
+    assert not job.terminal
+    assert kinds(store, job) == ["queued"]
+
+
+def test_a_job_reads_back_as_it_was_submitted(store, spec, submit):
+    job = submit()
+    assert store.get(job.id) == job
+    assert job.spec == spec
+
+
+def test_ids_sort_by_time_and_differ_within_a_moment(store, spec, model, submit):
+    first, second = submit(), submit()
+    assert first.id < second.id
+    assert len({store.submit("demo", spec, model).id for _ in range(10)}) == 10
+
+
+def test_an_unknown_id_is_none(store):
+    assert store.get("job_0") is None
+
+
+def test_another_tenants_job_is_none(store, submit):
+    job = submit("blue")
+    assert store.get(job.id, "red") is None
+    assert store.get(job.id, "blue") == job
+    assert store.request_cancel(job.id, "red") is None
+    assert store.get(job.id).state == "queued"
+
+
+def test_counts_name_every_state(store, submit, claim_one):
+    assert store.counts() == dict.fromkeys(STATES, 0)
+    for _ in range(3):
+        submit()
+    store.fail(claim_one(), PROBLEM)
+    claim_one()
+    assert store.counts() == {"queued": 1, "running": 1, "succeeded": 0, "failed": 1, "cancelled": 0}
+
+
+def test_events_can_be_read_from_where_one_stopped(store, submit, claim_one):
+    job = submit()
+    first = store.events(job.id)[-1]
+    claim_one()
+    assert [event.kind for event in store.events(job.id, after=first.id)] == ["started"]
+
+
+# Claiming
+
+
+def test_a_claim_takes_the_oldest_first(store, submit):
+    jobs = [submit() for _ in range(4)]
+    assert [lease.job.id for lease in store.claim("a", 30, 3)] == [job.id for job in jobs[:3]]
+    assert [lease.job.id for lease in store.claim("b", 30, 3)] == [jobs[3].id]
+    assert store.claim("c", 30, 3) == []
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_claim_of_nothing_takes_nothing(store, submit, limit):
+    submit()
+    assert store.claim("a", 30, limit) == []
+
+
+def test_a_claim_starts_an_attempt(store, submit, claim_one, clock):
+    submit()
+    clock.advance(5)
+    lease = claim_one("a")
+    assert (lease.owner, lease.attempt, lease.fence) == ("a", 1, 1)
+    assert (lease.job.state, lease.job.attempt, lease.job.started_at) == ("running", 1, clock.now)
+    assert store.get(lease.job.id) == lease.job
+    assert kinds(store, lease.job) == ["queued", "started"]
+
+
+def test_a_lease_that_has_not_run_out_is_left_alone(store, submit, claim_one, clock):
+    submit()
+    claim_one(lease_s=30)
+    clock.advance(29.9)
+    assert store.claim("b", 30, 1) == []
+
+
+def test_a_lease_that_ran_out_is_claimed_again_as_the_next_attempt(store, submit, claim_one, clock):
+    job = submit()
+    old = claim_one("a", lease_s=30)
+    store.progress(old, {"step": 9})
+    clock.advance(30)
+    new = claim_one("b")
+    assert (new.job.id, new.owner, new.attempt, new.fence) == (job.id, "b", 2, 2)
+    assert new.job.progress is None
+    assert (new.job.spec, new.job.model) == (job.spec, job.model)
+    assert new.job.started_at == old.job.started_at
+    assert kinds(store, job) == ["queued", "started", "queued", "started"]
+
+
+def test_a_job_taken_back_keeps_its_place(store, submit, claim_one, clock):
+    first = submit()
+    claim_one(lease_s=30)
+    submit()
+    clock.advance(30)
+    assert claim_one().job.id == first.id
+
+
+def test_a_job_that_takes_every_worker_with_it_is_set_aside(store, submit, claim_one, clock):
+    job = submit()
+    for attempt in (1, 2, 3):
+        assert claim_one().attempt == attempt
+        clock.advance(30)
+    assert store.claim("a", 30, 1) == []
+    dead = store.get(job.id)
+    assert (dead.state, dead.attempt, dead.finished_at) == ("failed", 3, clock.now)
+    assert dead.error["type"] == JobFailed.type
+    assert "silent during attempt 3 of 3" in dead.error["detail"]
+    assert store.events(job.id)[-1].data == {"problem": dead.error}
+
+
+def test_setting_one_aside_does_not_cost_another_its_claim(store, engine, clock, spec, model):
+    once = JobStore(engine, clock, max_attempts=1)
+    once.submit("demo", spec, model)
+    once.claim("a", 30, 1)
+    clock.advance(30)
+    next_job = once.submit("demo", spec, model)
+    assert [lease.job.id for lease in once.claim("a", 30, 1)] == [next_job.id]
+
+
+# Holding a lease
+
+
+def test_renewing_keeps_the_job(store, submit, claim_one, clock):
+    submit()
+    lease = claim_one(lease_s=30)
+    clock.advance(20)
+    renewal = store.renew(lease, 30)
+    assert (renewal.held, renewal.cancel_requested) == (True, False)
+    clock.advance(20)
+    assert store.claim("b", 30, 1) == []
+
+
+def test_a_late_worker_keeps_a_job_that_nobody_took(store, submit, claim_one, clock):
+    submit()
+    lease = claim_one(lease_s=30)
+    clock.advance(1_000)
+    assert store.renew(lease, 30).held
+    assert store.claim("b", 30, 1) == []
+
+
+def test_renewing_a_lost_lease_says_so(store, submit, claim_one, clock):
+    submit()
+    old = claim_one("a", lease_s=30)
+    clock.advance(30)
+    claim_one("b")
+    renewal = store.renew(old, 30)
+    assert (renewal.held, renewal.cancel_requested) == (False, False)
+
+
+def test_progress_shows(store, submit, claim_one):
+    submit()
+    lease = claim_one()
+    store.progress(lease, {"step": 3, "steps": 20})
+    assert store.get(lease.job.id).progress == {"step": 3, "steps": 20}
+
+
+def test_a_stored_image_is_an_event(store, submit, claim_one):
+    submit()
+    lease = claim_one()
+    store.image_done(lease, 1, RESULT.images[0])
+    event = store.events(lease.job.id)[-1]
+    assert event.kind == "image"
+    assert event.data == {"index": 1, "image": {"key": "demo/aa/b.png", "seed": 7, "width": 256, "height": 192}}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_an_old_owner_can_write_nothing(store, submit, claim_one, clock, write):
+    job = submit()
+    old = claim_one("a", lease_s=30)
+    clock.advance(30)
+    claim_one("b")
+    before = (store.get(job.id), store.events(job.id))
+    with pytest.raises(LeaseLost):
+        WRITES[write](store, old)
+    assert (store.get(job.id), store.events(job.id)) == before
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_finished_job_takes_no_more_writes(store, submit, claim_one, write):
+    job = submit()
+    lease = claim_one()
+    store.succeed(lease, RESULT)
+    before = (store.get(job.id), store.events(job.id))
+    with pytest.raises(LeaseLost):
+        WRITES[write](store, lease)
+    assert (store.get(job.id), store.events(job.id)) == before
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_job_that_waits_again_takes_no_writes_of_its_last_worker(store, submit, claim_one, write):
+    job = submit()
+    lease = claim_one()
+    store.retry(lease, PROBLEM)
+    before = (store.get(job.id), store.events(job.id))
+    with pytest.raises(LeaseLost):
+        WRITES[write](store, lease)
+    assert (store.get(job.id), store.events(job.id)) == before
+
+
+def test_a_lost_lease_can_cross_processes(submit, claim_one):
+    submit()
+    lease = claim_one()
+    error = pickle.loads(pickle.dumps(LeaseLost(lease)))
+    assert error.lease == lease
+    assert str(error) == f"a lost {lease.job.id}: fence 1 is over"
+
+
+# Ending
+
+
+def test_success_stores_the_result(store, submit, claim_one, clock):
+    job = submit()
+    lease = claim_one()
+    clock.advance(4)
+    store.succeed(lease, RESULT)
+    done = store.get(job.id)
+    assert (done.state, done.terminal, done.result, done.finished_at) == ("succeeded", True, RESULT, clock.now)
+    assert kinds(store, job) == ["queued", "started", "succeeded"]
+
+
+def test_failure_stores_the_problem(store, submit, claim_one):
+    job = submit()
+    store.fail(claim_one(), PROBLEM)
+    failed = store.get(job.id)
+    assert (failed.state, failed.error, failed.result) == ("failed", PROBLEM, None)
+    assert store.claim("b", 30, 1) == []
+
+
+def test_a_retry_waits_again_with_everything_unchanged(store, submit, claim_one):
+    job = submit()
+    assert store.retry(claim_one(), PROBLEM) == "queued"
+    again = store.get(job.id)
+    assert again == replace(job, attempt=1, started_at=again.started_at)
+    assert store.events(job.id)[-1].data == {"attempt": 1, "problem": PROBLEM}
+    assert claim_one().attempt == 2
+
+
+def test_the_last_retry_fails_with_its_problem(store, submit, claim_one):
+    job = submit()
+    assert [store.retry(claim_one(), PROBLEM) for _ in range(3)] == ["queued", "queued", "failed"]
+    assert store.get(job.id).error == PROBLEM
+    assert kinds(store, job)[-1] == "failed"
+
+
+def test_a_job_must_be_tried_at_least_once(engine):
+    with pytest.raises(ValueError, match="max_attempts is 0"):
+        JobStore(engine, max_attempts=0)
+
+
+# Cancelling
+
+
+def test_a_queued_job_is_cancelled_at_once(store, submit, clock):
+    job = submit()
+    cancelled = store.request_cancel(job.id, "demo")
+    assert (cancelled.state, cancelled.finished_at) == ("cancelled", clock.now)
+    assert store.claim("a", 30, 1) == []
+    assert kinds(store, job) == ["queued", "cancelled"]
+
+
+def test_a_running_job_is_flagged_and_its_worker_ends_it(store, submit, claim_one):
+    job = submit()
+    lease = claim_one()
+    asked = store.request_cancel(job.id, "demo")
+    assert (asked.state, asked.cancel_requested) == ("running", True)
+    assert store.renew(lease, 30).cancel_requested
+    store.cancelled(lease)
+    assert store.get(job.id).state == "cancelled"
+    assert kinds(store, job) == ["queued", "started", "cancelled"]
+
+
+def test_a_running_job_may_still_succeed_before_its_worker_hears(store, submit, claim_one):
+    job = submit()
+    lease = claim_one()
+    store.request_cancel(job.id, "demo")
+    store.succeed(lease, RESULT)
+    assert store.get(job.id).state == "succeeded"
+
+
+def test_a_flagged_job_is_not_tried_again(store, submit, claim_one):
+    job = submit()
+    lease = claim_one()
+    store.request_cancel(job.id, "demo")
+    assert store.retry(lease, PROBLEM) == "cancelled"
+    assert store.get(job.id).state == "cancelled"
+
+
+def test_a_flagged_job_whose_worker_went_silent_is_cancelled(store, submit, claim_one, clock):
+    job = submit()
+    claim_one(lease_s=30)
+    store.request_cancel(job.id, "demo")
+    clock.advance(30)
+    assert store.claim("b", 30, 1) == []
+    assert store.get(job.id).state == "cancelled"
+
+
+@pytest.mark.parametrize("end", ["succeed", "fail", "cancelled"])
+def test_a_finished_job_stays_as_it_is(store, submit, claim_one, end):
+    job = submit()
+    WRITES[end](store, claim_one())
+    before = (store.get(job.id), store.events(job.id))
+    assert store.request_cancel(job.id, "demo") == before[0]
+    assert (store.get(job.id), store.events(job.id)) == before
+
+
+# Many workers
+
+
+def claim_until_none_is_left(store, owner, taken):
+    while leases := store.claim(owner, 600, 3):
+        for lease in leases:
+            taken.append(lease.job.id)
+            store.succeed(lease, RESULT)
+
+
+def test_threads_share_the_work_without_losing_or_doubling_any(store, submit):
+    jobs = {submit().id for _ in range(80)}
+    taken: list[str] = []
+    threads = [threading.Thread(target=claim_until_none_is_left, args=(store, str(n), taken)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(taken) == len(jobs)
+    assert set(taken) == jobs
+    assert store.counts()["succeeded"] == 80
+    assert all(store.get(job).attempt == 1 for job in jobs)
+
+
+def test_processes_share_the_work_without_losing_or_doubling_any(store, submit, database_url):
+    jobs = {submit().id for _ in range(40)}
+    script = Path(__file__).with_name("claimer.py")
+    environment = {**os.environ, "PYTHONPATH": str(Path(serve.__file__).parents[1])}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, script, database_url, name], env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for name in ("a", "b")
+    ]
+    taken = [line for worker in workers for line in worker.communicate()[0].split()]
+    assert [worker.returncode for worker in workers] == [0, 0]
+    assert len(taken) == len(jobs)
+    assert set(taken) == jobs
+
+
+# The serving pointer and locks
+
+
+def test_nothing_is_served_at_first(store):
+    assert store.serving() is None
+
+
+def test_the_serving_pointer_reads_back(store, model):
+    store.set_serving(model)
+    assert store.serving() == store.serving(model.name) == model
+    assert store.serving("other") is None
+
+
+def test_without_a_name_the_last_promoted_model_is_served(store, model, clock):
+    other = replace(model, name="other")
+    for promoted in (model, other, model):
+        clock.advance(1)
+        store.set_serving(promoted)
+        assert store.serving() == promoted
+    assert store.serving("other") == other
+
+
+def test_promotion_leaves_admitted_jobs_on_their_version(store, model, submit):
+    job = submit()
+    store.set_serving(replace(model, version="4", digest="sha256:bb"))
+    assert store.get(job.id).model.digest == model.digest
+
+
+def test_the_serving_pointer_flips_whole(database_url, store, model):
+    """A reader sees one version's digest and manifest or the other's, never one of each."""
+    versions = [
+        replace(model, version=v, digest=f"sha256:{v}", manifest={"v": v, "pad": ["x"] * 500}, source=v) for v in "ab"
+    ]
+    store.set_serving(versions[0])
+    engine = open_database(database_url)
+    reader, done, seen = JobStore(engine), threading.Event(), []
+
+    def read() -> None:
+        while not done.is_set():
+            seen.append(reader.serving())
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    for n in range(50):
+        store.set_serving(versions[n % 2])
+    done.set()
+    thread.join()
+    engine.dispose()
+    assert seen
+    assert all(served in versions for served in seen)
+
+
+def test_a_lock_is_one_owners_until_it_runs_out(store, clock):
+    assert store.take_lock("reconciler", "a", 10)
+    assert not store.take_lock("reconciler", "b", 10)
+    assert store.take_lock("other", "b", 10)
+    clock.advance(9)
+    assert store.take_lock("reconciler", "a", 10)
+    clock.advance(9)
+    assert not store.take_lock("reconciler", "b", 10)
+    clock.advance(1)
+    assert store.take_lock("reconciler", "b", 10)
+    assert not store.take_lock("reconciler", "a", 10)
+
+
+def test_a_lock_can_be_given_back(store):
+    store.take_lock("reconciler", "a", 10)
+    assert store.take_lock("reconciler", "a", 0)
+    assert store.take_lock("reconciler", "b", 10)
