@@ -1,0 +1,94 @@
+"""Train a ControlNet on a locked base."""
+
+from collections.abc import Mapping
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from controlnet.control import ControlNet
+from controlnet.diffusion import Schedule
+from controlnet.text import TextEncoder
+from controlnet.training.base import stratified_timesteps
+from controlnet.training.losses import denoising_loss, min_snr_weights
+from controlnet.unet import UNet
+
+
+class ControlTraining(pl.LightningModule):
+    """Only the ControlNet learns: UNet and text encoder get no gradient and keep their bits.
+
+    The zero convolutions take a rate of their own: they start at zero and have the farthest to go, while the
+    copied trunk already knows pictures.
+    """
+
+    def __init__(
+        self,
+        control: ControlNet,
+        unet: UNet,
+        text: TextEncoder,
+        schedule: Schedule,
+        learning_rate: float,
+        zero_rate: float,
+        gamma: float,
+        late: float,
+    ) -> None:
+        """Lock the base.
+
+        Args:
+            control: what is trained, as a rule `ControlNet.from_unet(unet, ...)`.
+            unet: the base's.
+            text: the base's.
+            schedule: the base's.
+            learning_rate: of the copied trunk and the hint encoder.
+            zero_rate: of the zero convolutions.
+            gamma: of min-SNR.
+            late: share of timesteps drawn from the noisiest 70 %, where the layout is decided.
+        """
+        super().__init__()
+        self.control = control.to(memory_format=torch.channels_last)
+        self.unet = unet.to(memory_format=torch.channels_last).requires_grad_(False).eval()
+        self.text = text.requires_grad_(False).eval()
+        self.schedule = schedule
+        self.learning_rate, self.zero_rate = learning_rate, zero_rate
+        self.gamma, self.late = gamma, late
+
+    def on_train_epoch_start(self) -> None:
+        """Keep the base in evaluation mode: Lightning switches everything to training."""
+        self.unet.eval()
+        self.text.eval()
+
+    def loss(self, batch: Mapping[str, Tensor], t: Tensor, noise: Tensor) -> Tensor:
+        """Return the loss of one batch (`latent`, `ids`, `hint`) at given timesteps and noise."""
+        latent = batch["latent"]
+        noisy = self.schedule.add_noise(latent, noise, t).contiguous(memory_format=torch.channels_last)
+        with torch.no_grad():
+            context = self.text(batch["ids"])
+        embedded = self.control.embed(batch["hint"].contiguous(memory_format=torch.channels_last))
+        output = self.unet(noisy, t, context, self.control(noisy, embedded, t, context))
+        config = self.schedule.config
+        weights = min_snr_weights(self.schedule.alphas_cumprod, t, self.gamma, config.prediction)
+        return denoising_loss(output, self.schedule.target(latent, noise, t), weights)
+
+    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
+        """Return the loss of one batch at random timesteps, more of them noisy ones."""
+        latent = batch["latent"]
+        count, timesteps = len(latent), self.schedule.config.timesteps
+        late = round(count * self.late)
+        first = int(0.3 * timesteps)
+        t = torch.cat(
+            [
+                stratified_timesteps(count - late, timesteps, latent.device),
+                first + stratified_timesteps(late, timesteps - first, latent.device),
+            ]
+        )
+        loss = self.loss(batch, t, torch.randn_like(latent))
+        self.log("loss", loss)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return AdamW over the ControlNet alone; `run.Pace` sets the rates of each step."""
+        zero = [*self.control.zero_convs.parameters(), *self.control.middle_block_out.parameters()]
+        known = {id(p) for p in zero}
+        rest = [p for p in self.control.parameters() if id(p) not in known]
+        groups = [{"params": rest, "lr": self.learning_rate}, {"params": zero, "lr": self.zero_rate}]
+        return torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)

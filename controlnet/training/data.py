@@ -1,0 +1,254 @@
+"""Pictures, words and hints: the rendered parts, your own pairs, and the batches made from them."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from controlnet.parts import read_dataset
+
+Bytes = npt.NDArray[np.uint8]
+Batch = dict[str, Tensor]
+
+
+class Pictures(Protocol):
+    """Pictures with words and hints, by index. All have one size."""
+
+    def __len__(self) -> int:
+        """Count the pictures."""
+        ...
+
+    def image(self, index: int) -> Bytes:
+        """Return [H, W, 3] RGB."""
+        ...
+
+    def captions(self, index: int) -> Sequence[str]:
+        """Return one or more ways to say what the picture shows."""
+        ...
+
+    def mask(self, index: int) -> Bytes:
+        """Return [H, W], 1 where a reconstruction matters more."""
+        ...
+
+    def hint(self, index: int, rng: np.random.Generator) -> Bytes:
+        """Return the control map [H, W, 3]; it may be another one each time."""
+        ...
+
+
+class RenderedParts:
+    """A set written by `controlnet.parts.write_dataset`; its hints are edges, drawn anew each time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._parts = read_dataset(folder)
+
+    def __len__(self) -> int:
+        """Count the pictures."""
+        return len(self._parts)
+
+    def image(self, index: int) -> Bytes:
+        """Return [S, S, 3] RGB."""
+        return np.asarray(self._parts.images[index])
+
+    def captions(self, index: int) -> Sequence[str]:
+        """Return the four captions of the renderer."""
+        return self._parts.captions[index]
+
+    def mask(self, index: int) -> Bytes:
+        """Return [S, S], 1 on a part and 0 on the bench."""
+        return (np.asarray(self._parts.materials[index]) > 0).astype(np.uint8)
+
+    def hint(self, index: int, rng: np.random.Generator) -> Bytes:
+        """Return a canny map with random thresholds, now and then of a spoiled copy of the picture."""
+        return random_canny(self.image(index), rng)
+
+
+class JsonLinesPairs:
+    """Your own pairs in the layout of fill50k, the original's tutorial set.
+
+    `prompt.json` in the folder holds one JSON object a line, `{"source": ..., "target": ..., "prompt": ...}`:
+    control map and picture by their paths in the folder, and the words.
+
+    Raises:
+        ValueError: names the line that is not such an object.
+    """
+
+    def __init__(self, folder: Path, size: int, index: str = "prompt.json") -> None:
+        self._folder, self._size = Path(folder), size
+        self._rows: list[tuple[str, str, str]] = []
+        for number, line in enumerate((self._folder / index).read_text(encoding="utf-8").splitlines(), start=1):
+            if not line.strip():
+                continue
+            row = json.loads(line)
+            if not isinstance(row, dict) or not {"source", "target", "prompt"} <= row.keys():
+                raise ValueError(f"line {number} of {index} is {line[:80]!r}: it needs source, target and prompt")
+            self._rows.append((row["source"], row["target"], row["prompt"]))
+
+    def __len__(self) -> int:
+        """Count the pairs."""
+        return len(self._rows)
+
+    def image(self, index: int) -> Bytes:
+        """Return the target, [size, size, 3] RGB."""
+        return self._read(self._rows[index][1], cv2.INTER_AREA)
+
+    def captions(self, index: int) -> Sequence[str]:
+        """Return the one prompt."""
+        return (self._rows[index][2],)
+
+    def mask(self, index: int) -> Bytes:
+        """Return ones: nothing is known about where a reconstruction matters more."""
+        return np.ones((self._size, self._size), np.uint8)
+
+    def hint(self, index: int, rng: np.random.Generator) -> Bytes:
+        """Return the source, [size, size, 3]; it is the same each time."""
+        return self._read(self._rows[index][0], cv2.INTER_AREA)
+
+    def _read(self, name: str, interpolation: int) -> Bytes:
+        picture = cv2.imread(str(self._folder / name), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise ValueError(f"{self._folder / name} can't be read as a picture")
+        # OpenCV reads blue first; everything here, and every annotator, is red first.
+        picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        if picture.shape[:2] != (self._size, self._size):
+            picture = cv2.resize(picture, (self._size, self._size), interpolation=interpolation)
+        return np.asarray(picture, np.uint8)
+
+
+def random_canny(image: Bytes, rng: np.random.Generator) -> Bytes:
+    """Draw edges as a user might send them: any thresholds, and edges of blurred or noisy photographs too.
+
+    Args:
+        image: [H, W, 3] RGB.
+        rng: chooses thresholds, blur, noise and contrast.
+
+    Returns:
+        [H, W, 3], 0 or 255.
+    """
+    picture: npt.NDArray[np.uint8] = image
+    if rng.random() < 0.5:
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.4, 1.6))), np.uint8)
+    if rng.random() < 0.3:
+        noise = rng.normal(0, rng.uniform(2, 12), picture.shape)
+        contrast = rng.uniform(0.6, 1.3)
+        picture = np.clip((picture.astype(np.float32) - 128) * contrast + 128 + noise, 0, 255).astype(np.uint8)
+    if rng.random() < 0.5:
+        picture = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
+    high = float(rng.uniform(80, 220))
+    edges = cv2.Canny(picture, high * float(rng.uniform(0.35, 0.6)), high)
+    if rng.random() < 0.15:  # strokes with gaps, as in a drawing
+        edges[rng.random(edges.shape) < 0.15] = 0
+    return np.repeat(np.asarray(edges, np.uint8)[..., None], 3, axis=2)
+
+
+def to_tensor(image: Bytes) -> Tensor:
+    """Turn [H, W, 3] bytes into [3, H, W] in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def to_hint(hint: Bytes) -> Tensor:
+    """Turn [H, W, 3] bytes into [3, H, W] in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(hint)).permute(2, 0, 1).float() / 255
+
+
+class Crops(Dataset[Batch]):
+    """Random crops of the pictures, mirrored half of the time, with their masks: what the VAE learns from."""
+
+    def __init__(self, pictures: Pictures, size: int, seed: int) -> None:
+        self._pictures, self._size = pictures, size
+        self._rng = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        """Count the pictures."""
+        return len(self._pictures)
+
+    def __getitem__(self, index: int) -> Batch:
+        """Return `image` [3, s, s] in [-1, 1] and `mask` [1, s, s]."""
+        image, mask = self._pictures.image(index), self._pictures.mask(index)
+        top = int(self._rng.integers(image.shape[0] - self._size + 1))
+        left = int(self._rng.integers(image.shape[1] - self._size + 1))
+        window = np.s_[top : top + self._size, left : left + self._size]
+        image, mask = image[window], mask[window]
+        if self._rng.random() < 0.5:
+            image, mask = image[:, ::-1], mask[:, ::-1]
+        return {"image": to_tensor(image), "mask": torch.from_numpy(mask.astype(np.float32))[None]}
+
+
+class Latents(Dataset[Batch]):
+    """Cached latents of the pictures, and perhaps of their mirror images, with the ids of their words.
+
+    A caption is chosen anew each time and dropped (replaced by the empty one) with a probability; with
+    `hints` there is a hint too. Item i + len(pictures) is the mirror image of item i.
+    """
+
+    def __init__(
+        self,
+        pictures: Pictures,
+        latents: Tensor,
+        tokenize: Callable[[list[str]], Tensor],
+        dropout: float,
+        seed: int,
+        *,
+        hints: bool = False,
+    ) -> None:
+        """Take the cache.
+
+        Args:
+            pictures: where captions and hints come from.
+            latents: [N or 2 N, C, h, w] from `cache_latents`.
+            tokenize: texts to ids [B, T].
+            dropout: probability of the empty caption.
+            seed: of the choices.
+            hints: whether items have a hint.
+        """
+        if len(latents) not in (len(pictures), 2 * len(pictures)):
+            raise ValueError(f"{len(latents)} latents for {len(pictures)} pictures: it must be one or two a picture")
+        self._pictures, self._latents, self._dropout, self._hints = pictures, latents, dropout, hints
+        texts = sorted({text for index in range(len(pictures)) for text in pictures.captions(index)})
+        self._ids = dict(zip(texts, tokenize(texts), strict=True))
+        self._empty = tokenize([""])[0]
+        self._rng = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        """Count the latents."""
+        return len(self._latents)
+
+    def __getitem__(self, index: int) -> Batch:
+        """Return `latent` [C, h, w], `ids` [T] and, if asked for, `hint` [3, H, W] in [0, 1]."""
+        original = index % len(self._pictures)
+        captions = self._pictures.captions(original)
+        caption = captions[int(self._rng.integers(len(captions)))]
+        dropped = self._rng.random() < self._dropout
+        item = {"latent": self._latents[index], "ids": self._empty if dropped else self._ids[caption]}
+        if self._hints:
+            hint = self._pictures.hint(original, self._rng)
+            item["hint"] = to_hint(hint if index == original else hint[:, ::-1])
+        return item
+
+
+@torch.no_grad()
+def cache_latents(encode: Callable[[Tensor], Tensor], pictures: Pictures, *, mirrored: bool, batch: int = 32) -> Tensor:
+    """Encode every picture, then perhaps every mirror image.
+
+    Args:
+        encode: [B, 3, H, W] in [-1, 1] to latents [B, C, h, w].
+        pictures: what to encode.
+        mirrored: whether to go on with the mirror images.
+        batch: pictures at a time.
+
+    Returns:
+        [N or 2 N, C, h, w] on the CPU.
+    """
+    count = len(pictures)
+    rows: list[Tensor] = []
+    for flip in (False, True)[: 1 + mirrored]:
+        for start in range(0, count, batch):
+            images = torch.stack([to_tensor(pictures.image(i)) for i in range(start, min(start + batch, count))])
+            rows.append(encode(images.flip(3) if flip else images).float().cpu())
+    return torch.cat(rows)

@@ -1,0 +1,224 @@
+"""The three stages: what each trains, on which batches, what it shows on the way and leaves at the end."""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from controlnet.architecture import Architecture
+from controlnet.control import ControlNet
+from controlnet.diffusion import Schedule
+from controlnet.parts import VOCABULARY
+from controlnet.pipeline import Pipeline
+from controlnet.text import TextEncoder, Tokenizer
+from controlnet.training import grids
+from controlnet.training.base import BaseTraining
+from controlnet.training.control import ControlTraining
+from controlnet.training.data import (
+    Batch,
+    Bytes,
+    Crops,
+    JsonLinesPairs,
+    Latents,
+    Pictures,
+    RenderedParts,
+    cache_latents,
+    to_tensor,
+)
+from controlnet.training.losses import ReconstructionLoss
+from controlnet.training.store import parse_architecture, read_summary, read_weights
+from controlnet.training.tokenizer import write_tokenizer
+from controlnet.training.vae import VAETraining, latent_scale
+from controlnet.unet import UNet
+from controlnet.vae import VAE
+
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage, ready to train.
+
+    Attributes:
+        module: what learns.
+        data: items of batches.
+        modules: what is written at the end, by name.
+        show: makes a grid [H, W, 3] of what the module does now, and measures it.
+        finish: the final numbers of the model, asked for after the last step.
+    """
+
+    module: pl.LightningModule
+    data: Dataset[Batch]
+    modules: Mapping[str, nn.Module]
+    show: Callable[[], tuple[Bytes, dict[str, float]]]
+    finish: Callable[[], Architecture]
+
+
+def make_stage(config: Config) -> Stage:
+    """Build the stage that the configuration names.
+
+    Raises:
+        ValueError: for an unknown stage or kind of data.
+    """
+    makers = {"vae": _vae, "base": _base, "control": _control}
+    if config["stage"] not in makers:
+        raise ValueError(f"stage is {config['stage']!r}; choose from {', '.join(makers)}")
+    return makers[config["stage"]](config)
+
+
+def open_pictures(config: Config, split: str = "train") -> Pictures:
+    """Open the training or the held-out pictures; without held-out ones these are the training ones."""
+    data = config["data"]
+    folder = Path(data[split] or data["train"])
+    if data["kind"] == "parts":
+        return RenderedParts(folder)
+    if data["kind"] == "pairs":
+        return JsonLinesPairs(folder, data["size"])
+    raise ValueError(f"data.kind is {data['kind']!r}; choose 'parts' or 'pairs'")
+
+
+def _vae(config: Config) -> Stage:
+    tokens = write_tokenizer(Path(config["folder"]) / "tokenizer", VOCABULARY, _length(config))
+    numbers = dict(config["architecture"])
+    special = {"vocab_size": tokens, "bos_token_id": tokens - 2, "eos_token_id": tokens - 1, "pad_token_id": tokens - 1}
+    architecture = parse_architecture({**numbers, "text": {**numbers["text"], **special}})
+    vae = VAE(architecture.vae)
+    pictures, held_out = open_pictures(config), open_pictures(config, "held_out")
+    shown = torch.stack([to_tensor(held_out.image(i)) for i in range(min(32, len(held_out)))])
+    measured = torch.stack([to_tensor(pictures.image(i)) for i in range(min(512, len(pictures)))])
+
+    def finish() -> Architecture:
+        return replace(architecture, vae=replace(architecture.vae, scale_factor=latent_scale(vae, measured)))
+
+    return Stage(
+        module=VAETraining(vae, ReconstructionLoss(**config["loss"]), config["learning_rate"]),
+        data=Crops(pictures, config["crop"], config["seed"]),
+        modules={"vae": vae},
+        show=lambda: grids.reconstructions(vae, shown),
+        finish=finish,
+    )
+
+
+def _length(config: Config) -> int:
+    return int(config["architecture"]["text"]["max_position_embeddings"])
+
+
+def _base(config: Config) -> Stage:
+    folder = Path(config["folder"])
+    architecture, vae = _trained_vae(folder)
+    # A UNet of another shape on the same VAE is one override away, so its numbers come from the configuration.
+    unet_numbers = dict(config["architecture"])["unet"]
+    architecture = replace(architecture, unet=type(architecture.unet)(**_tuples(unet_numbers)))
+    tokenizer = Tokenizer(folder / "tokenizer", architecture.text.max_position_embeddings)
+    unet, text = UNet(architecture.unet), TextEncoder(architecture.text)
+    pictures = open_pictures(config)
+    latents = _cached(folder / "latents.pt", vae, pictures, config["data"]["mirrored"])
+
+    def show() -> tuple[Bytes, dict[str, float]]:
+        return grids.prompts(_pipeline(architecture, unet, vae, text, tokenizer, {})), {}
+
+    return Stage(
+        module=BaseTraining(unet, text, Schedule(architecture.schedule), config["learning_rate"], config["gamma"]),
+        data=Latents(pictures, latents, tokenizer, config["dropout"], config["seed"]),
+        modules={"unet": unet, "text": text},
+        show=show,
+        finish=lambda: architecture,
+    )
+
+
+def _control(config: Config) -> Stage:
+    folder, name = Path(config["folder"]), str(config["name"])
+    base = Pipeline.load(Path(config["bundle"])) if config["bundle"] else load_base(folder)
+    architecture = base.architecture
+    control = ControlNet.from_unet(base.unet, architecture.control).requires_grad_(True)
+    pictures, held_out = open_pictures(config), open_pictures(config, "held_out")
+    cache = folder / (f"latents-{name}.pt" if config["bundle"] else "latents.pt")
+    latents = _cached(cache, base.vae, pictures, config["data"]["mirrored"])
+
+    def show() -> tuple[Bytes, dict[str, float]]:
+        pipeline = _pipeline(architecture, base.unet, base.vae, base.text, base.tokenizer, {name: control})
+        return grids.controlled(pipeline, name, held_out)
+
+    return Stage(
+        module=ControlTraining(
+            control,
+            base.unet,
+            base.text,
+            Schedule(architecture.schedule),
+            config["learning_rate"],
+            config["zero_rate"],
+            config["gamma"],
+            config["late"],
+        ),
+        data=Latents(pictures, latents, base.tokenizer, config["dropout"], config["seed"], hints=True),
+        modules={"control": control},
+        show=show,
+        finish=lambda: architecture,
+    )
+
+
+def load_base(folder: Path, controls: Mapping[str, Path] | None = None) -> Pipeline:
+    """Load the trained base of a run folder, with trained controls by the folders of their stages."""
+    architecture, vae = _trained_vae(folder)
+    architecture = replace(read_summary(folder / "base").architecture, vae=architecture.vae)
+    unet, text = UNet(architecture.unet), TextEncoder(architecture.text)
+    unet.load_state_dict(read_weights(folder / "base", "unet"))
+    text.load_state_dict(read_weights(folder / "base", "text"))
+    nets = {}
+    for name, place in (controls or {}).items():
+        nets[name] = ControlNet(architecture.unet, architecture.control)
+        nets[name].load_state_dict(read_weights(place, "control"))
+    tokenizer = Tokenizer(folder / "tokenizer", architecture.text.max_position_embeddings)
+    return Pipeline(architecture, unet=unet, vae=vae, text=text, tokenizer=tokenizer, controls=nets)
+
+
+def _trained_vae(folder: Path) -> tuple[Architecture, VAE]:
+    architecture = read_summary(folder / "vae").architecture
+    vae = VAE(architecture.vae)
+    vae.load_state_dict(read_weights(folder / "vae", "vae"))
+    return architecture, vae.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _cached(file: Path, vae: VAE, pictures: Pictures, mirrored: bool) -> Tensor:
+    # Some minutes of a CPU, so they are kept for the next stage and for a restart.
+    if file.is_file():
+        latents: Tensor = torch.load(file, weights_only=True)
+        if len(latents) == (1 + mirrored) * len(pictures):
+            return latents
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    vae = vae.to(device)
+    latents = cache_latents(
+        lambda images: vae.to_latent(vae.encode(images.to(device)).mode()), pictures, mirrored=mirrored
+    )
+    vae.to("cpu")
+    torch.save(latents, file)
+    return latents
+
+
+def _pipeline(
+    architecture: Architecture,
+    unet: UNet,
+    vae: VAE,
+    text: TextEncoder,
+    tokenizer: Tokenizer,
+    controls: Mapping[str, ControlNet],
+) -> Pipeline:
+    # A pipeline freezes its networks, so it gets copies of those that still learn.
+    return Pipeline(
+        architecture,
+        unet=copy.deepcopy(unet),
+        vae=copy.deepcopy(vae),
+        text=copy.deepcopy(text),
+        tokenizer=tokenizer,
+        controls=copy.deepcopy(dict(controls)),
+    )
+
+
+def _tuples(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in numbers.items()}

@@ -1,0 +1,46 @@
+"""Train the autoencoder: the ceiling of everything that comes after it."""
+
+from collections.abc import Mapping
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from controlnet.training.losses import ReconstructionLoss
+from controlnet.vae import VAE
+
+
+class VAETraining(pl.LightningModule):
+    """A VAE under `ReconstructionLoss`; no adversary and no perceptual network."""
+
+    def __init__(self, vae: VAE, loss: ReconstructionLoss, learning_rate: float) -> None:
+        super().__init__()
+        self.vae = vae.to(memory_format=torch.channels_last)
+        self.loss = loss
+        self.learning_rate = learning_rate
+
+    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
+        """Return the loss of one batch of crops."""
+        images = batch["image"].contiguous(memory_format=torch.channels_last)
+        posterior = self.vae.encode(images)
+        decoded = self.vae.decode(posterior.sample(torch.randn_like(posterior.mean)))
+        loss = self.loss(decoded, images, batch["mask"], posterior.mean, posterior.logvar)
+        self.log("loss", loss)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return AdamW; `run.Pace` sets the rate of each step."""
+        return torch.optim.AdamW(
+            self.parameters(), lr=self.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
+        )
+
+
+@torch.no_grad()
+def latent_scale(vae: VAE, images: Tensor) -> float:
+    """Return what unscaled latents of [B, 3, H, W] must be multiplied by to have standard deviation 1.
+
+    It drifts while the VAE trains, so it is measured at the end.
+    """
+    device = next(vae.parameters()).device
+    means = [vae.encode(part.to(device)).mean.float().cpu() for part in images.split(16)]
+    return float(1 / torch.cat(means).std())
