@@ -92,7 +92,7 @@ locks = sa.Table(
     sa.Column("until", sa.Double, nullable=False),
 )
 
-_version = sa.Table("schema_version", metadata, sa.Column("version", sa.Integer, primary_key=True))
+_version = sa.Table("schema_version", metadata, sa.Column("version", sa.Integer, primary_key=True, autoincrement=False))
 
 
 class SchemaMismatch(RuntimeError):

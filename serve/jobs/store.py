@@ -70,6 +70,9 @@ __all__ = [
 ]
 
 
+_SUBMIT = sa.insert(jobs).returning(*jobs.c)
+
+
 class JobStore:
     """Jobs, their events, the serving pointer and named locks, in one database.
 
@@ -94,19 +97,20 @@ class JobStore:
 
     def submit(self, tenant: str, spec: JobSpec, model: ModelVersion) -> Job:
         """Queue a job pinned to `model`; it is durable when this returns."""
-        row = sa.insert(jobs).values(
-            tenant=tenant,
-            state="queued",
-            spec=spec.to_json(),
-            model_name=model.name,
-            model_version=model.version,
-            model_digest=model.digest,
-            max_attempts=self._max_attempts,
-        )
         with self._writes.begin() as connection:
             now = self._clock()
-            row = row.values(id=_job_id(now), created_at=now)
-            job = read(connection.execute(row.returning(*jobs.c)).one())
+            row = {
+                "id": _job_id(now),
+                "tenant": tenant,
+                "state": "queued",
+                "spec": spec.to_json(),
+                "model_name": model.name,
+                "model_version": model.version,
+                "model_digest": model.digest,
+                "max_attempts": self._max_attempts,
+                "created_at": now,
+            }
+            job = read(connection.execute(_SUBMIT, row).one())
             record(connection, job.id, "queued", {"attempt": 0}, now)
         return job
 
@@ -138,7 +142,7 @@ class JobStore:
         """How many jobs are in each state."""
         query = sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)
         with self._reads.connect() as connection:
-            found: dict[State, int] = dict(connection.execute(query).tuples().all())
+            found: dict[State, int] = dict(connection.execute(query).all())
         return {state: found.get(state, 0) for state in STATES}
 
     # What a dispatcher does.

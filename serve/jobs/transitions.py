@@ -21,6 +21,10 @@ CLAIM_ORDER = (jobs.c.created_at, jobs.c.id)
 QUEUED = jobs.c.state == "queued"
 """Rows that wait for a worker."""
 
+# Built once: the api finds a job at every signal, and putting a statement together costs more than running it.
+_FIND = sa.select(jobs).where(jobs.c.id == sa.bindparam("job_id"))
+_RECORD = sa.insert(events)
+
 
 class LeaseLost(Exception):
     """The job is no longer this worker's: stop working on it and write nothing more."""
@@ -57,16 +61,13 @@ def hold(connection: sa.Connection, lease: Lease) -> sa.Row[Any]:
 
 def find(connection: sa.Connection, job_id: str, tenant: str | None) -> Job | None:
     """The job, or None where there is none or it is not `tenant`'s."""
-    query = sa.select(jobs).where(jobs.c.id == job_id)
-    if tenant is not None:
-        query = query.where(jobs.c.tenant == tenant)
-    row = connection.execute(query).one_or_none()
-    return None if row is None else read(row)
+    row = connection.execute(_FIND, {"job_id": job_id}).one_or_none()
+    return None if row is None or (tenant is not None and row.tenant != tenant) else read(row)
 
 
 def record(connection: sa.Connection, job_id: str, kind: EventKind, data: Mapping[str, Any], now: float) -> None:
     """Add an event to the outbox."""
-    connection.execute(sa.insert(events).values(job_id=job_id, kind=kind, data=data, at=now))
+    connection.execute(_RECORD, {"job_id": job_id, "kind": kind, "data": data, "at": now})
 
 
 def finish(
