@@ -126,7 +126,7 @@ def inspect(
     table = Table(show_header=False, box=None)
     table.add_row("model", f"{manifest.name} {manifest.version}, {manifest.licence}")
     table.add_row("digest", opened.digest)
-    table.add_row("size", f"{opened.bytes / 1e6:.1f} MB in {len(manifest.files)} files, all as listed")
+    table.add_row("size", f"{opened.nbytes / 1e6:.1f} MB in {len(manifest.files)} files, all as listed")
     native, numbers = manifest.native_size, manifest.architecture
     table.add_row("native", f"{native.width}x{native.height}, multiples of {numbers.multiple}")
     table.add_row("predicts", numbers.schedule.prediction)

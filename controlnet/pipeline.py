@@ -202,7 +202,7 @@ class Pipeline:
             unet=unet,
             vae=vae,
             text=text,
-            tokenizer=Tokenizer(opened.tokenizer, numbers.text.max_position_embeddings),
+            tokenizer=Tokenizer(opened.path("tokenizer"), numbers.text.max_position_embeddings),
             controls=controls,
             device=on,
             dtype=dtype or (torch.float32 if on.type == "cpu" else torch.float16),

@@ -36,7 +36,9 @@ class Settings(BaseSettings):
     sampler_gpus: float | None = Field(None, ge=0, description="GPUs per sampler; 1 where there is one when absent.")
     sampler_replicas: tuple[int, int] = Field((1, 1), description="Fewest and most samplers.")
     imaging_replicas: tuple[int, int] = Field((1, 2), description="Fewest and most imaging replicas.")
-    sampler_threads: int | None = Field(None, ge=1, description="Torch threads of a CPU sampler; all cores when absent.")
+    sampler_threads: int | None = Field(
+        None, ge=1, description="Torch threads of a CPU sampler; all cores when absent."
+    )
     max_rows: int = Field(16, ge=2, le=32, description="Most UNet rows in one batch.")
     pinned_rows: int = Field(2, ge=2, le=32, description="The bucket of deterministic images.")
     bundle_memory: int = Field(8 << 30, gt=0, description="Bytes of bundles a sampler keeps loaded.")
@@ -61,7 +63,7 @@ class Settings(BaseSettings):
 
     @property
     def artifacts_url(self) -> str:
-        """obstore URL of the artifact store."""
+        """Obstore URL of the artifact store."""
         return self.artifacts or (self.data_dir / "artifacts").resolve().as_uri()
 
     @property

@@ -24,13 +24,15 @@ from serve.deployments.messages import Prepared, Progress, Sampled, SamplerJob
 from serve.errors import Internal, JobFailed, ServeError
 from serve.jobs.schema import open_database
 from serve.jobs.signals import open_signals
-from serve.jobs.store import Job, JobResult, JobStore, Lease, LeaseLost, ServedModel, StoredImage
+from serve.jobs.store import READY, Job, JobResult, JobStore, Lease, LeaseLost, ServedModel, StoredImage
 from serve.registry.reconciler import Reconciler
 from serve.registry.registry import Registry
 from serve.telemetry import configure_logging
 
 log = logging.getLogger(__name__)
 
+LOCK_TTL = 15.0  # seconds after which a silent dispatcher's locks are free
+RECONCILER = "reconciler"
 IDLE_WAIT = 1.0  # seconds between looks at the queue when no signal came: expired leases send none
 
 
@@ -50,15 +52,18 @@ class Dispatcher:
         self._sampler = sampler
         self._owner = f"dispatcher-{secrets.token_hex(6)}"
         database = open_database(settings.database_url)
-        self._store = JobStore(database)
+        self._store = JobStore(database, max_attempts=settings.attempts)
         self._signals = open_signals(database)
         self._reconciler: Reconciler | None = None
         self._running: dict[str, asyncio.Task[None]] = {}
         self._leases: dict[str, Lease] = {}
-        self._loops = [
-            asyncio.create_task(loop(), name=name)
-            for name, loop in {"claim": self._claim, "lease": self._keep, "reconcile": self._reconcile}.items()
-        ]
+        loops = {
+            "claim": self._claim,
+            "lease": self._keep,
+            "reconcile": self._reconcile,
+            "readiness": self._tell_readiness,
+        }
+        self._loops = [asyncio.create_task(loop(), name=name) for name, loop in loops.items()]
 
     def check_health(self) -> None:
         """Ray Serve replaces a dispatcher one of whose loops has ended."""
@@ -94,16 +99,29 @@ class Dispatcher:
                     self._cancel(job_id)
 
     async def _reconcile(self) -> None:
-        """Follow the registry's champion and say that this platform is ready while something is served."""
+        """Follow the registry's champion, on one dispatcher at a time."""
         # Opening MLflow takes seconds; jobs pinned to what was served before must not wait for it.
         registry = await asyncio.to_thread(Registry.from_settings, self._settings)
         self._reconciler = Reconciler(registry, self._store, self._prepare, self._settings.bundle_cache)
         while True:
-            status = await self._reconciler.tick()
-            if status.warm:
-                ttl = 3 * self._settings.reconcile_every + 5.0
-                await asyncio.to_thread(self._store.take_lock, "ready", self._owner, ttl)
+            if await self._hold(RECONCILER):
+                await self._reconciler.tick()
             await asyncio.sleep(self._settings.reconcile_every)
+
+    async def _tell_readiness(self) -> None:
+        """Keep the sign that the api's `/readyz` looks for, also while a tick waits for samplers to load."""
+        while True:
+            if self._reconciler is not None and self._reconciler.status.warm:
+                await self._hold(READY)
+            await asyncio.sleep(1.0)
+
+    async def _hold(self, lock: str) -> bool:
+        return await asyncio.to_thread(self._store.take_lock, lock, self._owner, LOCK_TTL)
+
+    def __del__(self) -> None:
+        """Called by Ray Serve on an orderly end: the next dispatcher need not wait for the locks to run out."""
+        for lock in (RECONCILER, READY):
+            self._store.take_lock(lock, self._owner, 0)
 
     async def _prepare(self, served: ServedModel) -> None:
         """Have every running sampler load and warm a bundle."""
@@ -126,7 +144,8 @@ class Dispatcher:
         job, spec, tenant = lease.job, lease.job.spec, lease.job.tenant
         began = time.time()
         prepared: Prepared = await self._imaging.prepare.remote(tenant, spec)
-        work = SamplerJob(job.id, job.model.digest, job.model.source, spec, prepared.hints)
+        source = f"models:/{job.model.name}/{job.model.version}"
+        work = SamplerJob(job.id, job.model.digest, source, spec, prepared.hints)
         sampling_began = time.time()
         images: dict[int, asyncio.Task[StoredImage]] = {}
         stream = self._sampler.options(stream=True).generate.remote(work)
@@ -135,14 +154,14 @@ class Dispatcher:
                 if isinstance(event, Progress):
                     await self._write(self._store.progress, lease, {"steps": list(event.steps), "of": event.of})
                 elif isinstance(event, Sampled):
-                    images[event.index] = asyncio.create_task(self._publish(job, event))
+                    images[event.index] = asyncio.create_task(self._publish(lease, event))
         except BaseException:
             stream.cancel()
             for task in images.values():
                 task.cancel()
             raise
         sampled = time.time()
-        stored = [await images[i] for i in range(spec.n)]
+        stored = tuple([await images[i] for i in range(spec.n)])
         ended = time.time()
         timings = {
             "queued": began - job.created_at,
@@ -151,13 +170,14 @@ class Dispatcher:
             "publishing": ended - sampled,
             "total": ended - job.created_at,
         }
-        return JobResult(images=stored, control_maps=list(prepared.maps), timings=timings)
+        return JobResult(images=stored, control_maps=prepared.maps, timings=timings)
 
-    async def _publish(self, job: Job, event: Sampled) -> StoredImage:
-        seed = job.spec.seeds[event.index]
+    async def _publish(self, lease: Lease, event: Sampled) -> StoredImage:
+        job, seed = lease.job, lease.job.spec.seeds[event.index]
         stored: StoredImage = await self._imaging.publish.remote(
             job.tenant, event.picture, seed, png_parameters(job, seed)
         )
+        await self._write(self._store.image_done, lease, event.index, stored)
         return stored
 
     async def _settle(self, lease: Lease, error: Exception) -> None:
@@ -175,8 +195,7 @@ class Dispatcher:
 
     async def _cancel_what_was_asked(self) -> None:
         if self._running:
-            asked = await asyncio.to_thread(self._store.cancel_requested, list(self._running))
-            for job_id in asked:
+            for job_id in await asyncio.to_thread(self._store.cancel_requests, self._owner):
                 self._cancel(job_id)
 
     def _cancel(self, job_id: str) -> None:

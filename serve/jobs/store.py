@@ -56,6 +56,7 @@ from serve.jobs.transitions import (
 )
 
 __all__ = [
+    "READY",
     "Event",
     "Job",
     "JobResult",
@@ -69,6 +70,8 @@ __all__ = [
     "StoredMap",
 ]
 
+READY = "ready"
+"""The lock that a dispatcher holds while samplers are warm: what the api's `/readyz` looks for."""
 
 _SUBMIT = sa.insert(jobs).returning(*jobs.c)
 
@@ -184,6 +187,12 @@ class JobStore:
             cancel_requested = connection.scalar(extend.values(lease_until=self._clock() + lease_s))
         return Renewal(held=cancel_requested is not None, cancel_requested=bool(cancel_requested))
 
+    def cancel_requests(self, owner: str) -> list[str]:
+        """Ids of the running jobs of `owner` that someone wants stopped; a read, cheap enough for every signal."""
+        asked = (jobs.c.state == "running") & (jobs.c.lease_owner == owner) & jobs.c.cancel_requested
+        with self._reads.connect() as connection:
+            return list(connection.scalars(sa.select(jobs.c.id).where(asked)))
+
     def progress(self, lease: Lease, progress: Mapping[str, Any]) -> None:
         """Show how far the job is; the caller sees to it that this is not too often."""
         with self._soft.begin() as connection:
@@ -262,6 +271,12 @@ class JobStore:
                 .returning(locks.c.owner)
             )
             return connection.scalar(take) is not None
+
+    def locked(self, name: str) -> bool:
+        """Whether anyone holds the lock `name` now."""
+        query = sa.select(locks.c.owner).where(locks.c.name == name, locks.c.until > self._clock())
+        with self._reads.connect() as connection:
+            return connection.scalar(query) is not None
 
 
 def _job_id(now: float) -> str:

@@ -1,0 +1,242 @@
+"""A user's afternoon: a photograph and a prompt over real HTTP, through Ray Serve, MLflow and the shipped model."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import threading
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+import numpy.typing as npt
+import pytest
+import skimage
+from PIL import Image
+from safetensors.torch import load_file
+
+from controlnet.bundle import DEMO, Bundle, ControlWeights, write_bundle
+from controlnet.generate import generate
+from controlnet.pipeline import Control, ImageSpec, Pipeline
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+PROMPT = "brass discs on a blue bench"
+
+
+@pytest.fixture(scope="module")
+def photograph() -> bytes:
+    """Roman coins on a table: not a rendering, not square, 16 times the size the model makes."""
+    buffer = io.BytesIO()
+    Image.fromarray(skimage.data.coins()).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def pixels(data: bytes) -> npt.NDArray[np.uint8]:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def post(
+    client: httpx.Client, request: dict[str, Any], photograph: bytes | None = None, **headers: str
+) -> httpx.Response:
+    if photograph is None:
+        return client.post("/v1/images", json=request, headers=headers)
+    files = {"photo": ("coins.jpg", photograph, "image/jpeg")}
+    return client.post("/v1/images", data={"request": json.dumps(request)}, files=files, headers=headers)
+
+
+def edges_followed(picture: npt.NDArray[np.uint8], control_map: npt.NDArray[np.uint8]) -> float:
+    """Share of the map's edges that have an edge of the picture within 2 pixels."""
+    made = cv2.Canny(picture, 60, 140)
+    near = cv2.dilate(made, np.ones((5, 5), np.uint8)) > 0
+    wanted = control_map[..., 0] > 127
+    return float(near[wanted].mean())
+
+
+def test_a_photograph_and_a_prompt_become_a_picture_that_follows_both(platform: Any, photograph: bytes) -> None:
+    controls = [{"type": "canny", "image": "photo"}]
+    answer = post(platform.client, {"prompt": PROMPT, "seed": 1, "controls": controls}, photograph)
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    picture = pixels(base64.b64decode(body["images"][0]["b64"]))
+    control_map = pixels(base64.b64decode(body["control_maps"][0]["b64"]))
+    free = post(platform.client, {"prompt": PROMPT, "seed": 1, "width": picture.shape[1], "height": picture.shape[0]})
+    without = pixels(base64.b64decode(free.json()["images"][0]["b64"]))
+
+    assert picture.shape == control_map.shape == without.shape
+    assert edges_followed(picture, control_map) > edges_followed(without, control_map) + 0.2
+    # Blue bench: the corners, where no coin lies, are more blue than red.
+    corner = picture[:4].reshape(-1, 3).mean(axis=0)
+    assert corner[2] > corner[0]
+
+
+def test_the_answer_says_how_the_picture_was_made(platform: Any, photograph: bytes) -> None:
+    request = {"prompt": PROMPT, "steps": 4, "controls": [{"type": "canny", "image": "photo", "strength": 0.8}]}
+    body = post(platform.client, request, photograph).json()
+    (image,) = body["images"]
+    inside = json.loads(Image.open(io.BytesIO(base64.b64decode(image["b64"]))).text["controlnet"])
+    served = platform.client.get("/v1/models").json()
+
+    assert body["parameters"]["steps"] == inside["steps"] == 4
+    assert body["parameters"]["controls"][0]["strength"] == 0.8
+    assert image["seed"] == body["parameters"]["seed"] == inside["seed"]
+    assert body["model"]["digest"] == inside["model_digest"] == Bundle.open(DEMO).digest
+    assert Bundle.open(DEMO).digest in json.dumps(served)
+    assert body["timings"]["sampling"] > 0
+
+
+def test_seed_and_parameters_of_an_answer_make_the_picture_again_alone(platform: Any, photograph: bytes) -> None:
+    """What came out of the busy service is what the library makes by itself from the same numbers."""
+    request = {"prompt": PROMPT, "steps": 4, "deterministic": True, "controls": [{"type": "canny", "image": "photo"}]}
+    body = post(platform.client, request, photograph).json()
+    control_map = pixels(base64.b64decode(body["control_maps"][0]["b64"]))
+    alone = solo(Pipeline.load(DEMO), body["parameters"], control_map)
+    # Bytes are promised for one process on one machine; the thread counts differ here, so a level of rounding may too.
+    served = pixels(base64.b64decode(body["images"][0]["b64"])).astype(int)
+    assert np.abs(served - alone.astype(int)).max() <= 1
+
+
+def test_deterministic_bytes_do_not_depend_on_what_else_runs(platform: Any, photograph: bytes) -> None:
+    request = {"prompt": PROMPT, "steps": 6, "seed": 5, "deterministic": True}
+    request["controls"] = [{"type": "canny", "image": "photo"}]
+    quiet = post(platform.client, request, photograph, Accept="image/png").content
+    other = {"prompt": "a steel gear", "steps": 12, "n": 2}
+    with ThreadPoolExecutor(4) as pool:
+        noise = [pool.submit(post, platform.client, other) for _ in range(3)]
+        busy = pool.submit(post, platform.client, request, photograph, Accept="image/png").result().content
+    assert busy == quiet
+    assert all(future.result().status_code == 200 for future in noise)
+
+
+def test_the_first_demos_contract(platform: Any, photograph: bytes) -> None:
+    assert platform.client.get("/model/health").status_code == 200
+    form = {"prompt": PROMPT, "num_samples": "2", "ddim_steps": "4", "seed": "9", "low_threshold": "60"}
+    answer = platform.client.post("/model/generate", data=form, files={"image": ("coins.jpg", photograph)})
+    assert answer.status_code == 200, answer.text
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        names = archive.namelist()
+        made = [pixels(archive.read(name)) for name in names if name.startswith("image_")]
+    assert len(made) == 2
+    assert not np.array_equal(*made)
+    assert "control/canny.png" in names
+
+
+def test_a_truncated_picture_is_the_callers_error_and_named(platform: Any, photograph: bytes) -> None:
+    controls = [{"type": "canny", "image": "photo"}]
+    answer = post(platform.client, {"prompt": PROMPT, "controls": controls}, photograph[: len(photograph) // 2])
+    assert answer.status_code in (415, 422)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "controls.0.image" in answer.text
+
+
+def test_a_caller_who_leaves_frees_the_sampler(platform: Any) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        platform.client.post("/v1/images", json={"prompt": PROMPT, "steps": 100, "n": 4}, timeout=1.0)
+    assert post(platform.client, {"prompt": PROMPT, "steps": 1}).status_code == 200
+
+
+def test_metrics_are_served_on_a_port_of_their_own(platform: Any) -> None:
+    assert "cn_http_requests_total" in httpx.get(platform.metrics).text
+    assert platform.client.get("/metrics").status_code == 404
+
+
+def test_rays_token_is_private(platform: Any) -> None:
+    token = Path(platform.environment["CN_DATA_DIR"]) / "ray-token"
+    assert oct(os.stat(token).st_mode & 0o777) == "0o600"
+
+
+def test_promotion_under_load_changes_the_version_and_nothing_else(platform: Any, tmp_path: Path) -> None:
+    """Requests run all the while; none fails, and each answer is what its own version makes."""
+    other = sibling(tmp_path / "sibling")
+    version = platform.cnserve("models", "push", str(other.folder)).split()[1]
+    request = {"prompt": "a brass gear on a blue bench", "steps": 3, "deterministic": True}
+    answers: list[httpx.Response] = []
+    enough = threading.Event()
+
+    def ask(worker: int) -> None:
+        for i in range(200):
+            answers.append(post(platform.client, request | {"seed": 1000 * worker + i}))
+            if enough.is_set():
+                return
+
+    with ThreadPoolExecutor(3) as pool:
+        workers = [pool.submit(ask, worker) for worker in range(3)]
+        try:
+            platform.cnserve("models", "promote", version)
+            wait_until_served(platform, other.digest)
+            platform.cnserve("models", "promote", "1")
+            wait_until_served(platform, Bundle.open(DEMO).digest)
+        finally:
+            enough.set()
+        for worker in workers:
+            worker.result()
+
+    assert {answer.status_code for answer in answers} == {200}
+    bodies = [answer.json() for answer in answers]
+    by_digest = {Bundle.open(DEMO).digest: Pipeline.load(DEMO), other.digest: Pipeline.load(other)}
+    assert {body["model"]["digest"] for body in bodies} == set(by_digest)
+    # A few of each version: a reference image costs as much as the answer did.
+    for digest, pipeline in by_digest.items():
+        for body in [b for b in bodies if b["model"]["digest"] == digest][:3]:
+            served = pixels(base64.b64decode(body["images"][0]["b64"])).astype(int)
+            assert np.abs(served - solo(pipeline, body["parameters"]).astype(int)).max() <= 1
+
+
+def solo(
+    pipeline: Pipeline, parameters: dict[str, Any], control_map: npt.NDArray[np.uint8] | None = None
+) -> npt.NDArray[np.uint8]:
+    """The picture of an answer's parameters, made by the plain loop."""
+    import torch
+
+    controls: tuple[Control, ...] = ()
+    if control_map is not None:
+        hint = torch.from_numpy(control_map.astype(np.float32) / 255).permute(2, 0, 1).contiguous()
+        controls = (Control("canny", hint, strength=parameters["controls"][0]["strength"]),)
+    names = ("prompt", "width", "height", "negative_prompt", "steps", "guidance", "seed", "sampler")
+    return generate(pipeline, [ImageSpec(**{name: parameters[name] for name in names}, controls=controls)], pinned=2)[0]
+
+
+def sibling(folder: Path) -> Bundle:
+    """The demo with other weights: every convolution of the UNet's way up is turned a little."""
+    demo = Bundle.open(DEMO)
+    manifest = demo.manifest
+    unet = load_file(demo.path("unet.safetensors"))
+    changed = {key: value * 1.05 if key.startswith("output_blocks") else value for key, value in unet.items()}
+    canny = manifest.controls["canny"]
+    return write_bundle(
+        folder,
+        architecture=manifest.architecture,
+        unet=changed,
+        vae=load_file(demo.path("vae.safetensors")),
+        text=load_file(demo.path("text.safetensors")),
+        controls={"canny": ControlWeights(load_file(demo.path(canny.file)), canny.annotator, canny.parameters)},
+        tokenizer=demo.path("tokenizer"),
+        name=manifest.name,
+        version="sibling",
+        native_size=(manifest.native_size.width, manifest.native_size.height),
+        licence=manifest.licence,
+        training_data="the demo's weights, scaled",
+        metrics={},
+        created=datetime(2026, 1, 1, tzinfo=UTC),
+        defaults=manifest.defaults,
+    )
+
+
+def wait_until_served(platform: Any, digest: str) -> None:
+    while digest not in platform.client.get("/v1/models").text:
+        time.sleep(0.1)
+
+
+def test_canny_of_the_service_is_canny(platform: Any, photograph: bytes) -> None:
+    request = {"prompt": PROMPT, "steps": 1, "controls": [{"type": "canny", "image": "photo"}]}
+    body = post(platform.client, request, photograph).json()
+    control_map = pixels(base64.b64decode(body["control_maps"][0]["b64"]))
+    assert set(np.unique(control_map)) == {0, 255}
