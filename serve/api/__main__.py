@@ -1,0 +1,51 @@
+"""`python -m serve.api`: open what the settings name and serve until told to stop."""
+
+from __future__ import annotations
+
+import uvicorn
+
+from serve.api.app import create_app
+from serve.config import Settings
+from serve.jobs.artifacts import ArtifactStore
+from serve.jobs.schema import open_database
+from serve.jobs.signals import open_signals
+from serve.jobs.store import JobStore
+from serve.telemetry import ApiMetrics, configure_logging
+
+MOST_CONNECTIONS = 1024
+MOST_HEADER_BYTES = 32 << 10
+LAST_WORDS_S = 8  # for requests in flight when stopping; `cnserve up` waits 10. Their jobs go on in any case
+
+
+def main() -> None:
+    """Entry point."""
+    settings = Settings()
+    configure_logging(settings.log_level)
+    engine = open_database(settings.database_url)
+    signals = open_signals(engine)
+    metrics = ApiMetrics()
+    stop_metrics = metrics.serve(settings.host, settings.metrics_port)
+    app = create_app(
+        settings,
+        JobStore(engine, max_attempts=settings.attempts),
+        ArtifactStore.open(settings.artifacts_url),
+        signals,
+        metrics,
+        on_shutdown=(stop_metrics, signals.close, engine.dispose),
+    )
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,  # `observe` writes a line with the request's id
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+        timeout_graceful_shutdown=LAST_WORDS_S,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The HTTP application, composed from what it is given."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.middleware import Middleware
+
+from controlnet import __version__
+from serve.api import controls, health, images, jobs, legacy, models, problems
+from serve.api.context import Context
+from serve.api.observe import Observe, RequestMetrics
+from serve.api.schemas import ImagesRequest, Problem
+from serve.api.uploads import BodyLimit
+from serve.config import Settings
+from serve.jobs.artifacts import ArtifactStore
+from serve.jobs.signals import Signals
+from serve.jobs.store import JobStore
+
+DESCRIPTION = """Images that follow a prompt and keep a picture's structure.
+
+`POST /v1/images` is the way in; `/v1/controls` says what can steer an image and within which bounds. Every error is
+`application/problem+json` (RFC 9457): `errors` names each field at fault, `request_id` is what to quote.
+"""
+
+
+def create_app(
+    settings: Settings,
+    store: JobStore,
+    artifacts: ArtifactStore,
+    signals: Signals,
+    metrics: RequestMetrics,
+    *,
+    random_seed: Callable[[], int] = lambda: secrets.randbelow(2**32),
+    on_shutdown: Sequence[Callable[[], object]] = (),
+) -> FastAPI:
+    """The api. Pure composition: opens nothing, starts nothing.
+
+    Args:
+        settings: Bounds, and the tenant that all requests belong to.
+        store: Where jobs go.
+        artifacts: Where pictures go and come from.
+        signals: Tells when the store changed.
+        metrics: Told of every request.
+        random_seed: A seed for whoever gave none.
+        on_shutdown: Called in order when the server stops; for what the caller opened.
+    """
+    app = FastAPI(
+        title="ControlNet platform",
+        version=__version__,
+        description=DESCRIPTION,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_closing(on_shutdown),
+        middleware=[Middleware(Observe, metrics=metrics), Middleware(BodyLimit, max_bytes=settings.max_body)],
+        responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},
+    )
+    app.state.context = Context(settings, store, artifacts, signals, random_seed)
+    problems.install(app)
+    for resource in (images, models, controls, jobs, legacy, health):
+        app.include_router(resource.router)
+    _describe(app, settings)
+    return app
+
+
+def _closing(calls: Sequence[Callable[[], object]]) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        for call in calls:
+            call()
+
+    return lifespan
+
+
+def _describe(app: FastAPI, settings: Settings) -> None:
+    """OpenAPI with what FastAPI can't see: bodies that are read by hand, bounds from settings, errors' media type."""
+    bounds = {"n": settings.max_images, "steps": settings.max_steps}
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            request = ImagesRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update(request.pop("$defs"))
+            schemas["ImagesRequest"] = request
+            for name, bound in bounds.items():
+                request["properties"][name]["maximum"] = bound
+            request["properties"]["controls"]["maxItems"] = settings.max_controls
+            for operations in document["paths"].values():
+                for operation in operations.values():
+                    operation["responses"].pop("422", None)
+                    for status, answer in operation["responses"].items():
+                        if status in ("4XX", "5XX"):
+                            answer["content"] = {problems.MEDIA_TYPE: answer["content"]["application/json"]}
+            schemas.pop("HTTPValidationError", None)
+            schemas.pop("ValidationError", None)
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,82 @@
+"""What every route needs, made once by `app.create_app` and handed to the routes by FastAPI."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import Depends, Request
+
+from controlnet.bundle import Manifest
+from serve.config import Settings
+from serve.errors import ModelNotReady
+from serve.jobs.artifacts import ArtifactStore
+from serve.jobs.signals import Signals
+from serve.jobs.store import JobStore, ModelVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The model that new jobs get."""
+
+    version: ModelVersion
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The api's collaborators.
+
+    Attributes:
+        random_seed: A seed for whoever gave none, 0 .. 2**32 - 1.
+    """
+
+    settings: Settings
+    store: JobStore
+    artifacts: ArtifactStore
+    signals: Signals
+    random_seed: Callable[[], int]
+
+    async def serving(self) -> Served | None:
+        """What is served now, if anything is."""
+        model = await to_thread.run_sync(self.store.serving)
+        if model is None:
+            return None
+        version = ModelVersion(model.name, model.version, model.digest)
+        return Served(version, _manifest(json.dumps(dict(model.manifest))))
+
+    async def model(self) -> Served:
+        """What is served now.
+
+        Raises:
+            ModelNotReady: Nothing is.
+        """
+        served = await self.serving()
+        if served is None:
+            raise ModelNotReady("No model is loaded yet; try again in a moment.", retry_after_s=5)
+        return served
+
+
+@lru_cache(maxsize=8)
+def _manifest(text: str) -> Manifest:
+    """Parsed once per model, not once per request. From text, where strict validation takes lists for tuples."""
+    return Manifest.model_validate_json(text)
+
+
+def context(request: Request) -> Context:
+    """The context of the app that serves this request."""
+    found: Context = request.app.state.context
+    return found
+
+
+def tenant(request: Request) -> str:
+    """The team that asks. Until keys exist it is the one of the settings; never a header, never the body."""
+    return context(request).settings.tenant
+
+
+InContext = Annotated[Context, Depends(context)]
+Tenant = Annotated[str, Depends(tenant)]

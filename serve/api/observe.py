@@ -1,0 +1,120 @@
+"""What happens around every request: an id, RED metrics by route, one log line, and an answer whatever goes wrong."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve.api import problems
+from serve.errors import Internal, ServeError
+
+log = logging.getLogger("serve.api")
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+GONE = 499
+"""Counted where the client left before there was an answer (nginx's number; it is never sent)."""
+
+
+class RequestMetrics(Protocol):
+    """Rate, errors, duration. `serve.telemetry.ApiMetrics` is one."""
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answered request; `route` is the template, never the path."""
+        ...
+
+
+class Observe:
+    """ASGI middleware, the outermost of ours.
+
+    A sane `X-Request-ID` is kept, else one is made; it is in `scope["state"]["request_id"]`, in the answer's header, in
+    every problem and in every log line of this module.
+
+    Args:
+        app: What is observed.
+        metrics: Told of every request.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: RequestMetrics, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        began = self._clock()
+        status = GONE
+
+        async def tagged(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", request_id.encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, tagged)
+        except ClientDisconnect:
+            pass
+        except Exception as error:
+            if status != GONE:  # an answer began and can't be taken back: the server closes the connection
+                log.exception("answer broken off", extra={"request_id": request_id})
+                raise
+            await self._problem(error, request_id)(scope, receive, tagged)
+        finally:
+            seconds = self._clock() - began
+            method, route = _method(scope), _template(scope)
+            self._metrics.observe(method, route, status, seconds)
+            log.info(
+                "request",
+                extra={
+                    "request_id": request_id,
+                    "method": method,
+                    "route": route,
+                    "status": status,
+                    "seconds": round(seconds, 4),
+                },
+            )
+
+    def _problem(self, error: Exception, request_id: str) -> Response:
+        if isinstance(error, ServeError | HTTPException):
+            return problems.response(error, request_id)
+        log.error("unexpected error", exc_info=error, extra={"request_id": request_id})
+        return problems.response(Internal("Something went wrong here. Quote the request id."), request_id)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _SANE_ID.fullmatch(value):
+            return bytes(value).decode()
+    return secrets.token_hex(12)
+
+
+def _method(scope: Scope) -> str:
+    method: str = scope["method"]
+    return method if method in _METHODS else "other"
+
+
+def _template(scope: Scope) -> str:
+    """A label of few values: the route's template, never what a stranger typed."""
+    path = getattr(scope.get("route"), "path", None)
+    return path if isinstance(path, str) else "unmatched"

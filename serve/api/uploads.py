@@ -1,0 +1,174 @@
+"""Bodies: read within limits, and taken apart into one JSON object and the files it names."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve.api import strictjson
+from serve.api.pictures import decode_base64
+from serve.errors import BodyTooLarge, InvalidRequest, MalformedRequest
+
+MAX_FIELDS = 32
+SHORTEST_PICTURE = 64  # base64 characters; the smallest PNG has 92. A shorter text can only be a file's name
+
+
+class BodyLimit:
+    """ASGI middleware: a body has at most so many bytes and so many seconds, whatever its headers say.
+
+    Args:
+        app: What is limited.
+        max_bytes: Of the body as received.
+        seconds: From the first byte asked for to the last, against clients that send a byte a minute.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float = 60.0) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        for name, value in scope["headers"]:
+            if name == b"content-length" and (not value.isdigit() or int(value) > self._max_bytes):
+                raise self._too_large()
+        received = 0
+        complete = False
+        deadline: float | None = None
+
+        async def limited() -> Message:
+            nonlocal received, complete, deadline
+            if complete:  # what follows is the wait for a disconnect, which may be long
+                return await receive()
+            deadline = deadline or asyncio.get_running_loop().time() + self._seconds
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, f"The body did not arrive within {self._seconds:g} s.") from None
+            received += len(message.get("body", b""))
+            complete = message["type"] != "http.request" or not message.get("more_body", False)
+            if received > self._max_bytes:
+                raise self._too_large()
+            return message
+
+        await self._app(scope, limited, send)
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"The body has more than {self._max_bytes} bytes, the most that is accepted.")
+
+
+@dataclass(slots=True)
+class Uploads:
+    """Files of a multipart body, by field name and by file name. Each must be used, and by a name that fits only one.
+
+    Args:
+        multipart: Whether files could be sent at all, for a better error.
+    """
+
+    multipart: bool = True
+    _files: list[tuple[frozenset[str], bytes]] = field(default_factory=list)
+    _used: set[int] = field(default_factory=set)
+
+    def add(self, field_name: str, file_name: str | None, data: bytes) -> None:
+        """Keep one file."""
+        self._files.append((frozenset({field_name, file_name or field_name}), data))
+
+    def resolve(self, text: str, where: str) -> bytes:
+        """The picture that a request's `image` or `map` means: an uploaded file's name, or base64.
+
+        Raises:
+            InvalidRequest: Neither, or a name that two files have.
+        """
+        found = [index for index, (names, _) in enumerate(self._files) if text in names]
+        if len(found) > 1:
+            raise InvalidRequest(f"{len(found)} uploaded files are called {text!r}.", field=where)
+        if found:
+            self._used.add(found[0])
+            return self._files[found[0]][1]
+        if len(text) < SHORTEST_PICTURE:
+            hint = self._names() if self.multipart else "files can only be sent as multipart/form-data"
+            raise InvalidRequest(f"No uploaded file is called {text!r}: {hint}.", field=where)
+        return decode_base64(text, where)
+
+    def check_all_used(self) -> None:
+        """Refuse files that the request does not name: a typing error, more likely than not."""
+        for index, (names, _) in enumerate(self._files):
+            if index not in self._used:
+                name = min(names)
+                raise InvalidRequest("The request names no such file.", field=name)
+
+    def _names(self) -> str:
+        names = sorted(set().union(*(names for names, _ in self._files))) if self._files else []
+        return f"there are {', '.join(names)}" if names else "there is none"
+
+
+async def read_request(request: Request, max_files: int, max_bytes: int) -> tuple[dict[str, Any], Uploads]:
+    """The JSON object of a body and the files beside it: `application/json`, or `multipart/form-data` with `request`.
+
+    Raises:
+        MalformedRequest: The body can't be read.
+        InvalidRequest: A part that nothing asks for, or none called `request`.
+        HTTPException: 415 for another content type.
+    """
+    if _content_type(request, "application/json", "multipart/form-data") == "application/json":
+        data = await request.body()
+        return await to_thread.run_sync(strictjson.loads, data), Uploads(multipart=False)
+    uploads = Uploads()
+    texts: dict[str, bytes] = {}
+    async with request.form(max_files=max_files + 1, max_fields=MAX_FIELDS, max_part_size=max_bytes) as form:
+        for name, value in form.multi_items():
+            if isinstance(value, UploadFile) and name != "request":
+                uploads.add(name, value.filename, await value.read())
+                continue
+            if name != "request":
+                raise InvalidRequest("is not a known field: send the JSON as `request`, and files", field=name)
+            if name in texts:
+                raise MalformedRequest("The body has two `request` fields.")
+            texts[name] = await value.read() if isinstance(value, UploadFile) else value.encode("utf-8", "replace")
+    if "request" not in texts:
+        raise InvalidRequest("is required: the JSON of the request", field="request")
+    return await to_thread.run_sync(strictjson.loads, texts["request"]), uploads
+
+
+async def read_form(request: Request, files: frozenset[str], max_bytes: int) -> tuple[dict[str, str], dict[str, bytes]]:
+    """The text fields and files of a plain form, each at most once.
+
+    Raises:
+        MalformedRequest: The body can't be read, or has a field twice.
+        InvalidRequest: A file where a text belongs, or the other way round.
+        HTTPException: 415 for another content type.
+    """
+    _content_type(request, "multipart/form-data")
+    texts: dict[str, str] = {}
+    contents: dict[str, bytes] = {}
+
+    async with request.form(max_files=len(files) + 1, max_fields=MAX_FIELDS, max_part_size=max_bytes) as form:
+        for name, value in form.multi_items():
+            if name in texts or name in contents:
+                raise MalformedRequest(f"The form has the field {name[:80]!r} twice.")
+            if isinstance(value, UploadFile) != (name in files):
+                raise InvalidRequest("must be a file" if name in files else "must not be a file", field=name)
+            if isinstance(value, UploadFile):
+                contents[name] = await value.read()
+            else:
+                strictjson.check_text(value, name)
+                texts[name] = value
+    return texts, contents
+
+
+def _content_type(request: Request, *choices: str) -> str:
+    found = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if found not in choices:
+        raise HTTPException(415, f"The body must be {' or '.join(choices)}.")
+    return found

@@ -1,0 +1,259 @@
+"""The api on a real store and artifacts in memory, with a worker that makes grey squares."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import io
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from fastapi import FastAPI
+from obstore.store import MemoryStore
+from PIL import Image
+
+from controlnet.architecture import Architecture, ControlConfig, ScheduleConfig, TextConfig, UNetConfig, VAEConfig
+from controlnet.bundle import PARTS, TOKENIZER, Control, Defaults, File, Manifest, Size
+from serve.api.app import create_app
+from serve.config import Settings
+from serve.jobs.artifacts import ArtifactStore
+from serve.jobs.schema import open_database
+from serve.jobs.signals import SqliteSignals
+from serve.jobs.store import JobResult, JobStore, Lease, ServedModel, StoredImage, StoredMap
+
+TENANT = "demo"
+RANDOM_SEED = 4_000_000_000
+MULTIPLE = 32
+
+
+def picture(width: int = 96, height: int = 64, kind: str = "PNG", **how: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), (90, 120, 150)).save(buffer, kind, **how)
+    return buffer.getvalue()
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def canny(**fields: Any) -> dict[str, Any]:
+    return {"type": "canny", "image": b64(picture()), **fields}
+
+
+class Worker:
+    """Does what dispatcher, imaging and sampler would, with its `fate` deciding how a job ends."""
+
+    def __init__(self, store: JobStore, artifacts: ArtifactStore, signals: SqliteSignals) -> None:
+        self._store, self._artifacts, self._signals = store, artifacts, signals
+        self.leases: list[Lease] = []
+        self.claimed = asyncio.Event()
+        self.fate: Callable[[Lease], Awaitable[None]] = self.succeed
+
+    @property
+    def spec(self) -> Any:
+        return self.leases[-1].job.spec
+
+    async def run(self) -> None:
+        while True:
+            seen = self._signals.generation
+            for lease in self._store.claim("worker", 30.0, 8):
+                self.leases.append(lease)
+                self.claimed.set()
+                await self.fate(lease)
+            await self._signals.changed(seen)
+
+    async def succeed(self, lease: Lease) -> None:
+        spec = lease.job.spec
+        images, maps = [], []
+        for i, seed in enumerate(spec.seeds):
+            key = await self._artifacts.put(TENANT, picture(spec.width, spec.height + 0 * i, pnginfo=None), ".png")
+            images.append(StoredImage(key, seed, spec.width, spec.height))
+        for control in spec.controls:
+            for i, key in enumerate(control.images):
+                assert await self._artifacts.exists(key, TENANT)
+                maps.append(StoredMap(await self._artifacts.put(TENANT, picture(8 + i, 8), ".png"), control.type, i))
+        self._store.succeed(lease, JobResult(tuple(images), tuple(maps), {"sampling": 0.25}))
+
+    async def hold(self, lease: Lease) -> None:
+        """Never end it."""
+
+    def fail_with(self, problem: dict[str, Any]) -> None:
+        async def fail(lease: Lease) -> None:
+            self._store.fail(lease, problem)
+
+        self.fate = fail
+
+    async def cancel(self, lease: Lease) -> None:
+        self._store.cancelled(lease)
+
+
+class Requests(list[tuple[str, str, int, float]]):
+    """Metrics, as a list."""
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        self.append((method, route, status, seconds))
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    files = {name: File(sha256="0" * 64, bytes=1) for name in (*PARTS, *TOKENIZER)}
+    files |= {f"controls/{name}.safetensors": File(sha256="1" * 64, bytes=1) for name in ("canny", "sketch")}
+    architecture = Architecture(
+        UNetConfig(model_channels=32, channel_mult=(1, 2, 2), attention_resolutions=(2,), num_heads=2, context_dim=32),
+        VAEConfig(channels=32, channel_mult=(1, 2, 2, 2)),
+        TextConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2),
+        ControlConfig(),
+        ScheduleConfig(),
+    )
+    return Manifest(
+        format=1,
+        name="controlnet-demo",
+        version="1.0.0",
+        architecture=architecture,
+        native_size=Size(width=128, height=128),
+        defaults=Defaults(steps=12, guidance=5.5, negative_prompt="blurry", sampler="dpmpp_2m"),
+        controls={
+            "canny": Control(
+                annotator="canny",
+                parameters={"low_threshold": 60.0, "high_threshold": 140.0},
+                description="Edges.",
+                file="controls/canny.safetensors",
+                sha256="1" * 64,
+            ),
+            "sketch": Control(
+                annotator="none",
+                parameters={},
+                description="Lines drawn by hand.",
+                file="controls/sketch.safetensors",
+                sha256="1" * 64,
+            ),
+        },
+        files=files,
+        licence="Apache-2.0",
+        training_data="procedural parts",
+        metrics={"canny_f1": 0.5},
+        created=datetime(2026, 11, 23, 12, tzinfo=UTC),
+    )
+
+
+@pytest.fixture
+def model(manifest: Manifest) -> ServedModel:
+    return ServedModel(
+        "controlnet-demo", "3", "sha256:" + "ab" * 32, manifest.model_dump(mode="json"), "models:/controlnet-demo/3"
+    )
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, tenant=TENANT, max_body=1 << 20, max_pixels_out=512 * 512, _env_file=None)
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[sa.Engine]:
+    engine = open_database(settings.database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def bare_store(engine: sa.Engine) -> JobStore:
+    """Nothing is served."""
+    return JobStore(engine)
+
+
+@pytest.fixture
+def store(bare_store: JobStore, model: ServedModel) -> JobStore:
+    bare_store.set_serving(model)
+    return bare_store
+
+
+@pytest.fixture
+def artifacts() -> ArtifactStore:
+    return ArtifactStore(MemoryStore())
+
+
+@pytest.fixture
+async def signals(engine: sa.Engine) -> AsyncIterator[SqliteSignals]:
+    signals = SqliteSignals(engine)
+    yield signals
+    signals.close()
+
+
+@pytest.fixture
+def metrics() -> Requests:
+    return Requests()
+
+
+@pytest.fixture
+def make_app(
+    settings: Settings, bare_store: JobStore, artifacts: ArtifactStore, signals: SqliteSignals, metrics: Requests
+) -> Callable[..., FastAPI]:
+    """The app with some settings changed."""
+
+    def make(**changes: Any) -> FastAPI:
+        changed = settings.model_copy(update=changes)
+        return create_app(changed, bare_store, artifacts, signals, metrics, random_seed=lambda: RANDOM_SEED)
+
+    return make
+
+
+@pytest.fixture
+def app(make_app: Callable[..., FastAPI]) -> FastAPI:
+    return make_app()
+
+
+@contextlib.asynccontextmanager
+async def connected(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
+        yield client
+
+
+@pytest.fixture
+async def bare_client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """Nothing is served."""
+    async with connected(app) as client:
+        yield client
+
+
+@pytest.fixture
+async def client(bare_client: httpx.AsyncClient, store: JobStore) -> httpx.AsyncClient:
+    """A model is served, nobody works."""
+    return bare_client
+
+
+@pytest.fixture
+async def worker(store: JobStore, artifacts: ArtifactStore, signals: SqliteSignals) -> AsyncIterator[Worker]:
+    worker = Worker(store, artifacts, signals)
+    task = asyncio.create_task(worker.run())
+    yield worker
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def problem_of(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """The problem in an answer, after checking that it is a well-formed one."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = json.loads(answer.content)
+    assert set(problem) >= {"type", "title", "status", "detail", "request_id"}
+    assert set(problem) <= {"type", "title", "status", "detail", "request_id", "errors", "job"}
+    assert problem["type"] == "about:blank" or problem["type"].startswith("/problems/")
+    assert problem["status"] == status
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    assert all(set(error) == {"field", "detail"} for error in problem.get("errors", ()))
+    return problem
+
+
+def field_of(answer: httpx.Response, status: int = 422) -> str:
+    """The one field a problem names."""
+    (error,) = problem_of(answer, status)["errors"]
+    field: str = error["field"]
+    return field
