@@ -3,7 +3,7 @@
     bundle.json                     the manifest: numbers, controls, and the size and SHA-256 of every other file
     unet.safetensors                vae.safetensors         text.safetensors
     controls/<name>.safetensors     one trained control each
-    tokenizer/vocab.json            tokenizer/merges.txt    (and the tokenizer's other JSON files)
+    tokenizer/vocab.json            tokenizer/merges.txt
 
 The digest of a bundle is that of its manifest, which holds the digests of its files: it names the content, wherever
 the folder lies. Whoever only has to know what a bundle can do reads it here without torch; tensors are loaded by
@@ -265,7 +265,7 @@ def write_bundle(
         vae: State dict of a `VAE`.
         text: State dict of a `TextEncoder`.
         controls: By name.
-        tokenizer: Folder with vocab.json and merges.txt; its .json and .txt files are copied.
+        tokenizer: Folder with vocab.json and merges.txt, or with the tokenizer.json that newer transformers write.
         name: Of the model.
         version: Of the weights.
         native_size: (width, height) in pixels.
@@ -303,10 +303,7 @@ def write_bundle(
                 "description": control.description or annotator.description,
                 "file": file,
             }
-        (staging / "tokenizer").mkdir()
-        for source in sorted(Path(tokenizer).iterdir()):
-            if source.suffix in (".json", ".txt"):
-                shutil.copyfile(source, staging / "tokenizer" / source.name)
+        _copy_tokenizer(Path(tokenizer), staging / "tokenizer")
         files = {path: _describe(staging / path) for path in sorted(_walk(staging))}
         for entry in entries.values():
             entry["sha256"] = files[entry["file"]].sha256
@@ -347,6 +344,20 @@ def _save(state: Mapping[str, Tensor], file: Path, dtype: str) -> None:
         tensors[key] = stored
     file.parent.mkdir(exist_ok=True)
     save_file(tensors, file, metadata={"format": "pt"})
+
+
+def _copy_tokenizer(source: Path, target: Path) -> None:
+    target.mkdir()
+    if all((source / Path(name).name).is_file() for name in TOKENIZER):
+        for name in TOKENIZER:
+            shutil.copyfile(source / Path(name).name, target / Path(name).name)
+        return
+    if not (source / "tokenizer.json").is_file():
+        raise BundleError(f"{source} is no tokenizer: it has neither vocab.json and merges.txt nor tokenizer.json.")
+    model = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    (target / "vocab.json").write_text(json.dumps(model["vocab"], ensure_ascii=False), encoding="utf-8")
+    (target / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
 
 
 def _describe(file: Path) -> File:

@@ -1,5 +1,21 @@
-"""Checkpoints from elsewhere, and back: the original's single files, the folders of diffusers."""
+"""Checkpoints from elsewhere, and back: the original's single files, the folders of diffusers.
 
+Importing gives state dicts under this library's names, checked to the last key; `controlnet.bundle.write_bundle` makes
+a bundle of them. Exporting starts from a bundle.
+"""
+
+from controlnet.checkpoint.exports import export_control, export_diffusers, export_original
+from controlnet.checkpoint.imports import Imported, import_checkpoint, import_control, import_diffusers
 from controlnet.checkpoint.strict import CheckpointError, load_strict
 
-__all__ = ["CheckpointError", "load_strict"]
+__all__ = [
+    "CheckpointError",
+    "Imported",
+    "export_control",
+    "export_diffusers",
+    "export_original",
+    "import_checkpoint",
+    "import_control",
+    "import_diffusers",
+    "load_strict",
+]

@@ -26,26 +26,25 @@ def load_strict(net: nn.Module, state: Mapping[str, Tensor], *, what: str) -> No
     Raises:
         CheckpointError: Keys are missing, unexpected, of another shape or kind of number. All of them are listed.
     """
-    check(net, state, what=what)
+    check(net.state_dict(), state, what=what)
     net.load_state_dict(state, assign=True)
 
 
-def check(net: nn.Module, state: Mapping[str, Tensor], *, what: str) -> None:
-    """Compare a state dict with a module (both may be on the meta device) without loading it.
+def check(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], *, what: str) -> None:
+    """Compare a state dict with the one it should be (which may be on the meta device).
 
     Raises:
         CheckpointError: As for `load_strict`.
     """
-    expected = net.state_dict()
     both = expected.keys() & state.keys()
     shapes = {key: (tuple(state[key].shape), tuple(expected[key].shape)) for key in both}
     refuse(
-        f"{what} does not fit {type(net).__name__}",
+        f"{what} does not fit the model",
         missing=expected.keys() - state.keys(),
         unexpected=state.keys() - expected.keys(),
         mis_shaped=(f"{key} {found}, not {wanted}" for key, (found, wanted) in shapes.items() if found != wanted),
-        not_floating=(
-            f"{key} ({state[key].dtype})"
+        mistyped=(
+            f"{key} {state[key].dtype}, not {expected[key].dtype}"
             for key in both
             if state[key].is_floating_point() != expected[key].is_floating_point()
         ),
@@ -58,7 +57,7 @@ def refuse(
     missing: Iterable[str] = (),
     unexpected: Iterable[str] = (),
     mis_shaped: Iterable[str] = (),
-    not_floating: Iterable[str] = (),
+    mistyped: Iterable[str] = (),
 ) -> None:
     """Raise if any of the groups holds something.
 
@@ -69,7 +68,7 @@ def refuse(
         "missing": missing,
         "unexpected": unexpected,
         "mis-shaped": mis_shaped,
-        "of another type": not_floating,
+        "of another type": mistyped,
     }
     listed = {name: sorted(keys) for name, keys in groups.items()}
     if any(listed.values()):

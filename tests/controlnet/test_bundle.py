@@ -123,6 +123,21 @@ def test_a_weight_that_overflows_is_refused_and_nothing_is_left(tmp_path: Path, 
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_tokenizer_of_newer_transformers_is_taken_apart(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    folder = tmp_path / "new"
+    folder.mkdir()
+    model = {"vocab": {"a": 0, "é</w>": 1}, "merges": [["a", "é</w>"], "a a"]}
+    (folder / "tokenizer.json").write_text(json.dumps({"model": model}))
+    bundle = write_bundle(tmp_path / "out", **(arguments | {"tokenizer": folder}))
+    assert json.loads(bundle.path("tokenizer/vocab.json").read_text()) == model["vocab"]
+    assert bundle.path("tokenizer/merges.txt").read_text() == "#version: 0.2\na é</w>\na a\n"
+
+
+def test_a_folder_without_tokenizer_is_refused(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    with pytest.raises(BundleError, match="is no tokenizer"):
+        write_bundle(tmp_path / "out" / "bundle", **(arguments | {"tokenizer": tmp_path}))
+
+
 def test_writing_does_not_touch_the_weights(arguments: dict[str, Any], bundle: Bundle) -> None:
     assert arguments["unet"]["a"].dtype == torch.float32
 
