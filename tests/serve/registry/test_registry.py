@@ -1,0 +1,257 @@
+"""The registry against a real MLflow: what goes in comes out as it was, or is refused."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from controlnet.bundle import Bundle, BundleError
+from serve.config import Settings
+from serve.registry.registry import (
+    NotRegistered,
+    RegisteredVersion,
+    Registry,
+    RegistryError,
+    RegistryUnreachable,
+    Resolved,
+    VersionRefused,
+)
+
+Write = Callable[[str], Bundle]
+
+
+def client(registry: Registry):  # type: ignore[no-untyped-def]
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=registry._uri, registry_uri=registry._uri)
+
+
+def artifacts(registry: Registry, version: str) -> Path:
+    """Where MLflow keeps the files of a version."""
+    of = client(registry)
+    run = of.get_run(of.get_model_version(registry.name, version).run_id)
+    return Path(run.info.artifact_uri.removeprefix("file://")) / "bundle"
+
+
+@pytest.fixture
+def pushed(registry: Registry, bundle: Write) -> RegisteredVersion:
+    version = registry.push(bundle("1").folder)
+    registry.promote(version.version)
+    return version
+
+
+def resolve(registry: Registry) -> Resolved:
+    resolved = registry.resolve("champion")
+    assert resolved is not None
+    return resolved
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_a_pushed_bundle_comes_back_byte_for_byte(
+    registry: Registry, bundle: Write, pushed: RegisteredVersion, tmp_path: Path
+) -> None:
+    folder = registry.fetch(resolve(registry), tmp_path / "cache")
+    assert folder == tmp_path / "cache" / pushed.digest.removeprefix("sha256:")
+    assert content(folder) == content(tmp_path / "bundle-1")
+
+
+def test_a_version_is_held_to_its_digest(registry: Registry, pushed: RegisteredVersion, tmp_path: Path) -> None:
+    assert pushed.version == "1"
+    assert pushed.digest == Bundle.open(tmp_path / "bundle-1").digest
+    assert resolve(registry) == Resolved(registry.name, "1", pushed.digest, f"models:/{registry.name}/1")
+
+
+def test_the_run_has_parameters_and_metrics_and_the_version_its_tags(registry: Registry, bundle: Write) -> None:
+    registry.push(bundle("1").folder, params={"epochs": 3}, metrics={"fid": 12.5}, description="First light.")
+    version = client(registry).get_model_version(registry.name, "1")
+    run = client(registry).get_run(version.run_id)
+    assert run.data.params == {"epochs": "3"}
+    assert run.data.metrics == {"edge_f1": 0.5, "fid": 12.5}
+    assert run.info.status == "FINISHED"
+    assert version.description == "First light."
+    assert version.tags["licence"] == "Apache-2.0"
+    assert version.tags["architecture"] == "UNet 320-640-1280-1280, context 768, 512x512 px"
+
+
+def test_the_same_digest_is_the_same_version(registry: Registry, pushed: RegisteredVersion, tmp_path: Path) -> None:
+    assert registry.push(tmp_path / "bundle-1") == pushed
+    assert registry.versions() == [pushed]
+
+
+def test_a_bundle_that_is_not_what_it_says_is_not_pushed(registry: Registry, bundle: Write) -> None:
+    made = bundle("1")
+    flip(made.folder / "unet.safetensors")
+    with pytest.raises(BundleError, match=r"unet\.safetensors"):
+        registry.push(made.folder)
+    assert registry.versions() == []
+
+
+def test_versions_are_listed_newest_first(registry: Registry, bundle: Write, pushed: RegisteredVersion) -> None:
+    second = registry.push(bundle("2").folder)
+    assert registry.versions() == [second, pushed]
+
+
+def test_an_alias_moves_and_can_move_back(registry: Registry, bundle: Write, pushed: RegisteredVersion) -> None:
+    second = registry.push(bundle("2").folder)
+    registry.promote(second.version)
+    registry.promote(pushed.version, "challenger")
+    assert registry.aliases() == {"champion": "2", "challenger": "1"}
+    assert resolve(registry).digest == second.digest
+    registry.promote(pushed.version)
+    assert resolve(registry).digest == pushed.digest
+
+
+def test_only_versions_that_exist_are_promoted(registry: Registry, pushed: RegisteredVersion) -> None:
+    with pytest.raises(RegistryError, match="has no version 7; there are 1"):
+        registry.promote("7")
+
+
+def test_an_empty_registry_has_nothing_and_says_so(registry: Registry) -> None:
+    assert registry.versions() == []
+    assert registry.aliases() == {}
+    assert registry.resolve("champion") is None
+    with pytest.raises(RegistryError, match="there is none"):
+        registry.promote("1")
+
+
+def test_deleting_a_version_unsets_its_alias(registry: Registry, pushed: RegisteredVersion) -> None:
+    client(registry).delete_model_version(registry.name, pushed.version)
+    assert registry.resolve("champion") is None
+
+
+def test_a_deleted_version_is_not_fetched(registry: Registry, pushed: RegisteredVersion, tmp_path: Path) -> None:
+    resolved = resolve(registry)
+    client(registry).delete_model_version(registry.name, pushed.version)
+    with pytest.raises(NotRegistered):
+        registry.fetch(resolved, tmp_path / "cache")
+
+
+def test_a_version_without_a_digest_is_refused(registry: Registry, pushed: RegisteredVersion) -> None:
+    client(registry).delete_model_version_tag(registry.name, pushed.version, "digest")
+    with pytest.raises(VersionRefused, match="no digest"):
+        registry.resolve("champion")
+
+
+def test_a_digest_never_names_another_folder(registry: Registry, pushed: RegisteredVersion, tmp_path: Path) -> None:
+    with pytest.raises(VersionRefused, match="which is none"):
+        registry.fetch(replace(resolve(registry), digest="sha256:../../etc"), tmp_path / "cache")
+
+
+def flip(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.usefixtures("pushed")
+class TestSpoiledArtifacts:
+    """Someone or something changed what MLflow stores."""
+
+    def refused(self, registry: Registry, tmp_path: Path, match: str) -> None:
+        cache = tmp_path / "cache"
+        with pytest.raises(VersionRefused, match=match):
+            registry.fetch(resolve(registry), cache)
+        assert list(cache.iterdir()) == []  # neither the version nor a temporary folder
+
+    def test_a_flipped_bit(self, registry: Registry, tmp_path: Path) -> None:
+        flip(artifacts(registry, "1") / "vae.safetensors")
+        self.refused(registry, tmp_path, r"vae\.safetensors in bundle models:/model-\d+/1 has SHA-256")
+
+    def test_a_missing_file(self, registry: Registry, tmp_path: Path) -> None:
+        (artifacts(registry, "1") / "controls" / "canny.safetensors").unlink()
+        self.refused(registry, tmp_path, r"lacks controls/canny\.safetensors")
+
+    def test_a_pickle_beside_the_weights(self, registry: Registry, tmp_path: Path) -> None:
+        (artifacts(registry, "1") / "model.pkl").write_bytes(b"\x80\x04.")
+        self.refused(registry, tmp_path, r"holds bundle/model\.pkl, which no bundle does")
+
+    def test_a_file_that_the_manifest_does_not_list(self, registry: Registry, tmp_path: Path) -> None:
+        (artifacts(registry, "1") / "controls" / "more.safetensors").write_bytes(b"")
+        self.refused(registry, tmp_path, r"doesn't list: controls/more\.safetensors")
+
+    def test_no_files_at_all(self, registry: Registry, tmp_path: Path) -> None:
+        artifacts(registry, "1").rename(tmp_path / "moved")
+        self.refused(registry, tmp_path, "holds no files")
+
+    def test_another_bundle_under_the_same_version(self, registry: Registry, bundle: Write, tmp_path: Path) -> None:
+        stored = artifacts(registry, "1")
+        stored.rename(tmp_path / "moved")
+        bundle("2").folder.rename(stored)
+        self.refused(registry, tmp_path, "has the digest sha256:")
+
+    def test_a_digest_tag_of_something_else(self, registry: Registry, tmp_path: Path) -> None:
+        client(registry).set_model_version_tag(registry.name, "1", "digest", "sha256:" + 64 * "0")
+        self.refused(registry, tmp_path, f"not sha256:{64 * '0'}")
+
+
+def test_what_is_cached_needs_no_mlflow(registry: Registry, pushed: RegisteredVersion, tmp_path: Path) -> None:
+    resolved = resolve(registry)
+    folder = registry.fetch(resolved, tmp_path / "cache")
+    away = Registry("http://127.0.0.1:9", registry.name)
+    assert away.fetch(resolved, tmp_path / "cache") == folder
+
+
+def test_a_cached_folder_that_was_cut_short_is_replaced(
+    registry: Registry, pushed: RegisteredVersion, tmp_path: Path
+) -> None:
+    folder = registry.fetch(resolve(registry), tmp_path / "cache")
+    (folder / "unet.safetensors").write_bytes(b"")
+    assert registry.fetch(resolve(registry), tmp_path / "cache") == folder
+    assert content(folder) == content(tmp_path / "bundle-1")
+    assert [entry.name for entry in (tmp_path / "cache").iterdir()] == [folder.name]
+
+
+def test_a_closed_port_is_told_soon_and_without_the_password(tmp_path: Path, mlflow_folder: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    with pytest.raises(RegistryUnreachable) as caught:
+        Registry(f"http://team:secret@127.0.0.1:{port}", "demo").versions()
+    assert f"127.0.0.1:{port}" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(RegistryUnreachable, match="file is not a database"):
+        Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", "demo").versions()
+
+
+def test_the_global_tracking_uri_stays_as_it_was(registry: Registry, bundle: Write, tmp_path: Path) -> None:
+    import mlflow
+
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    registry.push(bundle("1").folder)
+    registry.promote("1")
+    registry.fetch(resolve(registry), tmp_path / "cache")
+    assert (mlflow.get_tracking_uri(), mlflow.get_registry_uri()) == before
+
+
+def test_settings_without_a_server_keep_artifacts_in_the_data_folder(tmp_path: Path) -> None:
+    registry = Registry.from_settings(Settings(data_dir=tmp_path, model="demo"))
+    assert (registry.name, registry._artifact_root) == ("demo", tmp_path / "mlruns")
+
+
+def test_settings_with_a_server_leave_artifacts_to_it(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, mlflow_tracking_uri="http://mlflow:5000")
+    assert Registry.from_settings(settings)._artifact_root is None
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a'b", "a:b", ".."])
+def test_a_name_that_would_break_out_of_a_uri_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="model name"):
+        Registry("sqlite://", name)
+
+
+def test_mlflow_is_imported_when_it_is_asked_something() -> None:
+    code = "import sys, serve.registry.reconciler; sys.exit('mlflow' in sys.modules or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
