@@ -133,4 +133,3 @@ class SqliteSignals:
                 waiter.set_result(None)
             else:
                 waiter.set_exception(error)
-        self._waiters.clear()

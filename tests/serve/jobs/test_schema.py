@@ -74,14 +74,14 @@ def test_a_folder_is_made_for_the_file(tmp_path: Path):
     assert (tmp_path / "a" / "b" / "jobs.db").is_file()
 
 
-def test_a_new_database_can_be_opened_by_many_at_once(tmp_path: Path):
+def test_a_new_database_can_be_opened_by_many_at_once(folder: Path):
     failures: list[Exception] = []
     barrier = threading.Barrier(8)
 
     def open_one() -> None:
         barrier.wait()
         try:
-            open_database(f"sqlite:///{tmp_path / 'new.db'}").dispose()
+            open_database(f"sqlite:///{folder / 'new.db'}").dispose()
         except Exception as error:
             failures.append(error)
 

@@ -45,7 +45,7 @@ async def test_one_change_wakes_everyone(signals, store):
 async def test_a_change_between_the_look_and_the_wait_is_not_lost(signals, store):
     seen = signals.generation
     change(store)
-    assert await signals.changed(seen)
+    assert await signals.changed(seen, timeout=0)
 
 
 async def test_a_change_noticed_for_someone_else_is_not_lost(signals, store):
