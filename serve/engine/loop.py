@@ -19,23 +19,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVarTuple
 
 from serve.engine.bisection import isolate
 from serve.engine.core import UNSTARTED, Batch, EngineClosed, EngineDead, Failure, Image, Listener, Model, Stats
 from serve.engine.pulse import Pulse
 from serve.engine.scheduler import Scheduler
+from serve.engine.tickets import Ticket, Tickets
 
 log = logging.getLogger(__name__)
-Ts = TypeVarTuple("Ts")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ticket:
-    """An accepted image and who hears of it. Tickets are told apart by identity: an id may come back."""
-
-    image: Image
-    listener: Listener
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +48,7 @@ class Engine:
         scheduler: Picks the batches; the engine's alone from here on.
         clock: Monotonic seconds.
         decode_cap: Most images that are finished at once.
-        observer: Told each step's batch and seconds, from the step thread; like a listener it must be quick.
+        observer: Told each step's batch and seconds by the step thread; like a listener it must be quick.
     """
 
     def __init__(
@@ -76,26 +67,29 @@ class Engine:
         self._clock = clock
         self._decode_cap = decode_cap
         self._observer = observer
+
         self._changed = threading.Condition()  # over an RLock: listeners may submit and cancel
-        self._tickets: dict[str, Ticket] = {}  # accepted, and not yet told how it ended
+        self._tickets = Tickets()
         self._stepping = False  # the model has a batch
-        self._finished: dict[str, Finished] = {}  # waiting for the finish thread, first come first
-        self._finishing = 0  # images that the model is decoding
+        self._finished: list[Finished] = []  # for the finish thread, oldest first
+        self._finishing = 0  # images that the model is finishing
         self._refusal: Callable[[], EngineClosed] | None = None  # why nothing more is accepted
         self._over = False
+
         self._stats = Stats()
-        self._steps = Pulse(clock, lambda: self._stepping or scheduler.busy)
-        self._finishes = Pulse(clock, lambda: self._finishing > 0 or bool(self._finished))
-        self._threads = tuple(
-            threading.Thread(target=self._loop, args=lane, name=f"engine-{lane[0].__name__}", daemon=True)
-            for lane in ((self.step, lambda: scheduler.busy), (self.finish, lambda: bool(self._finished)))
+        self._step_pulse = Pulse(clock, lambda: self._stepping or scheduler.busy)
+        self._finish_pulse = Pulse(clock, lambda: bool(self._finishing or self._finished))
+        self._threads = (
+            threading.Thread(target=self._loop, args=(self.step, lambda: scheduler.busy), name="engine-step"),
+            threading.Thread(target=self._loop, args=(self.finish, lambda: bool(self._finished)), name="engine-finish"),
         )
 
-    # What callers do, from any thread.
+    # What anyone may call, from any thread.
 
     def start(self) -> None:
         """Run in two daemon threads from now on."""
         for thread in self._threads:
+            thread.daemon = True
             thread.start()
 
     def submit(self, image: Image, listener: Listener) -> None:
@@ -110,9 +104,9 @@ class Engine:
                 raise self._refusal()
             if image.id in self._tickets:
                 raise ValueError(f"image {image.id!r} is here already")
-            self._steps.wake()
+            self._step_pulse.wake()
             self._scheduler.add(image)
-            self._tickets[image.id] = Ticket(image, listener)
+            self._tickets.add(image, listener)
             self._changed.notify_all()
 
     def cancel(self, image_id: str) -> bool:
@@ -122,20 +116,20 @@ class Engine:
             Whether it was still on its way.
         """
         with self._changed:
-            ticket = self._tickets.get(image_id)
-            if ticket is None:
+            if image_id not in self._tickets:
                 return False
+            ticket = self._tickets[image_id]
             self._scheduler.cancel(ticket.image)
-            self._finished.pop(image_id, None)
-            self._stats.cancelled += 1
-            self._end(ticket, ticket.listener.cancelled)
+            self._finished = [one for one in self._finished if one.ticket is not ticket]
+            self._tickets.cancel(ticket)
+            self._changed.notify_all()
             return True
 
     def drain(self, timeout: float | None = None) -> bool:
         """Refuse new images and wait until all accepted ones have ended. Not for listeners to call.
 
         Returns:
-            Whether they have, rather than `timeout` seconds have passed.
+            Whether they have, before `timeout` seconds passed.
         """
         with self._changed:
             self._refusal = self._refusal or partial(EngineClosed, "the engine drains: it accepts no more images")
@@ -150,13 +144,13 @@ class Engine:
 
     @property
     def alive(self) -> bool:
-        """Whether images can still be made: neither stopped nor dead."""
+        """Whether images can be made: the engine was not stopped and has not died."""
         return not self._over
 
     @property
     def heartbeat_age(self) -> float:
         """Seconds for which there was work and none was done; never waits for a lock."""
-        return max(self._steps.age, self._finishes.age)
+        return max(self._step_pulse.age, self._finish_pulse.age)
 
     @property
     def stats(self) -> Stats:
@@ -164,9 +158,12 @@ class Engine:
         with self._changed:
             return replace(
                 self._stats,
+                finished=self._tickets.finished,
+                failed=self._tickets.failed,
+                cancelled=self._tickets.cancelled,
                 waiting=self._scheduler.waiting,
                 running=self._scheduler.running,
-                finishing=len(self._finished) + self._finishing,
+                finishing=self._finishing + len(self._finished),
             )
 
     # What the step thread does.
@@ -186,14 +183,15 @@ class Engine:
             batch = None if self._over else self._scheduler.schedule()
             if batch is not None:
                 self._stepping = True
-                self._steps.beat()
-                joined = zip(batch.images, batch.states, strict=True)
-                for ticket in [self._tickets[image.id] for image, state in joined if state is UNSTARTED]:
-                    self._say(ticket, ticket.listener.started)
+                self._step_pulse.beat()
+                members = zip(batch.images, batch.states, strict=True)
+                for ticket in [self._tickets[image.id] for image, state in members if state is UNSTARTED]:
+                    self._tickets.start(ticket)
             return batch
 
     def _run(self, batch: Batch) -> list[object]:
         """Start the newcomers, then step everyone: for each image its new state, or a `Failure`."""
+        began = self._clock()
         states = list(batch.states)
 
         def start(places: Sequence[int]) -> list[object]:
@@ -208,37 +206,42 @@ class Engine:
         healthy = [i for i, state in enumerate(states) if not isinstance(state, Failure)]
         for i, state in zip(healthy, isolate(step, healthy), strict=True):
             states[i] = state
+        self._count(batch, self._clock() - began)
         return states
+
+    def _count(self, batch: Batch, seconds: float) -> None:
+        with self._changed:
+            self._stats.steps += 1
+            self._stats.rows += batch.rows
+            self._stats.padding += batch.bucket - batch.rows
+            self._stats.step_seconds += seconds
+            self._stats.bucket = batch.bucket
+        if self._observer is not None:
+            try:
+                self._observer(batch, seconds)
+            except Exception:
+                log.exception("the observer raised")
 
     def _postprocess(self, batch: Batch, outcomes: list[object]) -> list[Finished]:
         """Let the scheduler and the listeners know; returns the images that have had their last step."""
         with self._changed:
-            self._count(batch, self._clock() - self._steps.since)
-            moves = [(self._tickets[move.image.id], move) for move in self._scheduler.commit(batch, outcomes)]
+            moved = [] if self._over else self._scheduler.commit(batch, outcomes)
+            moves = [(self._tickets[move.image.id], move) for move in moved]
             for ticket, move in moves:
                 if isinstance(move.outcome, Failure):
-                    self._fail(ticket, move.outcome.error)
+                    self._tickets.fail(ticket, move.outcome.error)
                 else:
-                    self._say(ticket, ticket.listener.stepped, move.done, move.image.steps)
-            self._steps.beat()
+                    self._tickets.step(ticket, move.done)
+            self._step_pulse.beat()
             self._stepping = False
             return [Finished(ticket, move.outcome) for ticket, move in moves if move.last]
 
     def _collect(self, finished: list[Finished]) -> None:
         """Hand over to the finish thread."""
         with self._changed:
-            self._finishes.wake()
-            self._finished |= {one.ticket.image.id: one for one in finished if self._holds(one.ticket)}
+            self._finish_pulse.wake()
+            self._finished += [one for one in finished if self._tickets.holds(one.ticket)]
             self._changed.notify_all()
-
-    def _count(self, batch: Batch, seconds: float) -> None:
-        self._stats.steps += 1
-        self._stats.rows += batch.rows
-        self._stats.padding += batch.bucket - batch.rows
-        self._stats.step_seconds += seconds
-        self._stats.bucket = batch.bucket
-        if self._observer is not None:
-            _call(self._observer, batch, seconds)
 
     # What the finish thread does.
 
@@ -254,25 +257,24 @@ class Engine:
     def _gather(self) -> list[Finished]:
         """The oldest and those that can be finished with it, at most `decode_cap`."""
         with self._changed:
-            queue = list(self._finished.values())
+            queue = self._finished
             mates = [one for one in queue if one.ticket.image.key == queue[0].ticket.image.key][: self._decode_cap]
-            for one in mates:
-                del self._finished[one.ticket.image.id]
+            self._finished = [one for one in queue if one not in mates]
             self._finishing = len(mates)
-            self._finishes.beat()
+            self._finish_pulse.beat()
             return mates
 
     def _deliver(self, finished: list[Finished], results: list[object]) -> None:
         """Tell the listeners of those that were not cancelled meanwhile."""
         with self._changed:
-            for ticket, result in zip([one.ticket for one in finished], results, strict=True):
+            for one, result in zip(finished, results, strict=True):
                 if isinstance(result, Failure):
-                    self._fail(ticket, result.error)
-                elif self._holds(ticket):
-                    self._stats.finished += 1
-                    self._end(ticket, ticket.listener.finished, result)
+                    self._tickets.fail(one.ticket, result.error)
+                else:
+                    self._tickets.finish(one.ticket, result)
             self._finishing = 0
-            self._finishes.beat()
+            self._finish_pulse.beat()
+            self._changed.notify_all()
 
     # What both threads do.
 
@@ -297,34 +299,8 @@ class Engine:
         self._over = True  # before the lock: health checks must see it whoever holds that
         with self._changed:
             self._refusal = refusal
-            for ticket in list(self._tickets.values()):
+            self._finished = []
+            for ticket in self._tickets:
                 with suppress(BaseException):  # everyone is told, whatever the others do
-                    self._fail(ticket, refusal())
+                    self._tickets.fail(ticket, refusal())
             self._changed.notify_all()
-
-    # Telling. Under the lock.
-
-    def _holds(self, ticket: Ticket) -> bool:
-        """Whether the ticket's listener still waits for an end."""
-        return self._tickets.get(ticket.image.id) is ticket
-
-    def _say(self, ticket: Ticket, event: Callable[[Image, *Ts], object], *about: *Ts) -> None:
-        if self._holds(ticket):
-            _call(event, ticket.image, *about)
-
-    def _end(self, ticket: Ticket, event: Callable[[Image, *Ts], object], *about: *Ts) -> None:
-        del self._tickets[ticket.image.id]
-        self._changed.notify_all()
-        _call(event, ticket.image, *about)
-
-    def _fail(self, ticket: Ticket, error: Exception) -> None:
-        if self._holds(ticket):
-            self._stats.failed += 1
-            self._end(ticket, ticket.listener.failed, error)
-
-
-def _call(event: Callable[[*Ts], object], *about: *Ts) -> None:
-    try:
-        event(*about)
-    except Exception:
-        log.exception("%r raised; the engine goes on without it", event)
