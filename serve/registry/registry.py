@@ -292,7 +292,7 @@ def _probe(uri: str) -> None:
     """Fail at once where MLflow would try for 100 s to open a SQLite file that can't be opened."""
     path = uri.removeprefix("sqlite:///")
     if path != uri and Path(path).exists():
-        with closing(sqlite3.connect(path)) as connection:
+        with closing(sqlite3.connect(path, timeout=30)) as connection:
             connection.execute("PRAGMA schema_version")
 
 

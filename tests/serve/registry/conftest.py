@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,3 +81,34 @@ def bundle(tmp_path: Path) -> Callable[[str], Bundle]:
         )
 
     return write
+
+
+# Faults, made for real.
+
+
+def client(registry: Registry):  # type: ignore[no-untyped-def]
+    """MLflow's own client, for what `Registry` has no method for."""
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=registry._uri, registry_uri=registry._uri)
+
+
+def artifacts(registry: Registry, version: str) -> Path:
+    """Where MLflow keeps the files of a version."""
+    of = client(registry)
+    run = of.get_run(of.get_model_version(registry.name, version).run_id)
+    return Path(run.info.artifact_uri.removeprefix("file://")) / "bundle"
+
+
+def flip(file: Path) -> None:
+    """Change one bit; the size stays."""
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+
+def closed_port() -> str:
+    """Address of a server that isn't there."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{taken.getsockname()[1]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,21 +21,9 @@ from serve.registry.registry import (
     Resolved,
     VersionRefused,
 )
+from tests.serve.registry.conftest import artifacts, client, closed_port, flip
 
 Write = Callable[[str], Bundle]
-
-
-def client(registry: Registry):  # type: ignore[no-untyped-def]
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=registry._uri, registry_uri=registry._uri)
-
-
-def artifacts(registry: Registry, version: str) -> Path:
-    """Where MLflow keeps the files of a version."""
-    of = client(registry)
-    run = of.get_run(of.get_model_version(registry.name, version).run_id)
-    return Path(run.info.artifact_uri.removeprefix("file://")) / "bundle"
 
 
 @pytest.fixture
@@ -146,12 +133,6 @@ def test_a_digest_never_names_another_folder(registry: Registry, pushed: Registe
         registry.fetch(replace(resolve(registry), digest="sha256:../../etc"), tmp_path / "cache")
 
 
-def flip(file: Path) -> None:
-    data = bytearray(file.read_bytes())
-    data[-1] ^= 1
-    file.write_bytes(data)
-
-
 @pytest.mark.usefixtures("pushed")
 class TestSpoiledArtifacts:
     """Someone or something changed what MLflow stores."""
@@ -211,9 +192,7 @@ def test_a_cached_folder_that_was_cut_short_is_replaced(
 
 
 def test_a_closed_port_is_told_soon_and_without_the_password(tmp_path: Path, mlflow_folder: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    port = closed_port().rpartition(":")[2]
     with pytest.raises(RegistryUnreachable) as caught:
         Registry(f"http://team:secret@127.0.0.1:{port}", "demo").versions()
     assert f"127.0.0.1:{port}" in str(caught.value)
