@@ -24,10 +24,12 @@ from controlnet.architecture import UNetConfig
 
 
 class Trunk(nn.Module):
-    """Time embedding, way down and middle: what a UNet and its ControlNets have in common."""
+    """Time embedding, way down and middle: what a UNet and its ControlNets have in common.
+
+    A new one has random weights, except that the last layer of each residual branch is zero.
+    """
 
     def __init__(self, config: UNetConfig) -> None:
-        """Build with random weights; the last layer of each residual branch starts at zero."""
         super().__init__()
         self.config = config
         width = config.model_channels
@@ -83,10 +85,9 @@ class Trunk(nn.Module):
 
 
 class UNet(Trunk):
-    """Trunk, way up and the prediction."""
+    """Trunk, way up and the prediction; `out` starts at zero, so a new UNet predicts zero."""
 
     def __init__(self, config: UNetConfig) -> None:
-        """Build with random weights; `out` starts at zero, so a new UNet predicts zero."""
         super().__init__(config)
         width = self.skip_widths[-1]
         skips = list(self.skip_widths)
@@ -159,10 +160,9 @@ def stage(config: UNetConfig, level: int, before: int, width: int) -> Stage:
 
 
 class ResBlock(nn.Module):
-    """Two normalised convolutions with the time added between them, and a shortcut."""
+    """Two normalised convolutions from `before` to `width` channels, the time added between them, and a shortcut."""
 
     def __init__(self, before: int, width: int, time_width: int, groups: int) -> None:
-        """Take `before` channels to `width`."""
         super().__init__()
         self.in_layers = nn.Sequential(nn.GroupNorm(groups, before), nn.SiLU(), nn.Conv2d(before, width, 3, padding=1))
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(time_width, width))
@@ -186,7 +186,6 @@ class SpatialTransformer(nn.Module):
     """Attention over the pixels of a feature map, then from them to the text."""
 
     def __init__(self, config: UNetConfig, width: int) -> None:
-        """Build at `width` channels."""
         super().__init__()
         # 1e-6 here and torch's 1e-5 in the residual blocks: the original has both.
         self.norm = nn.GroupNorm(config.norm_groups, width, eps=1e-6)
@@ -210,7 +209,6 @@ class TransformerBlock(nn.Module):
     """Self attention, cross attention and a feed-forward net, each normalised and residual."""
 
     def __init__(self, width: int, heads: int, context_dim: int) -> None:
-        """Build at `width` channels."""
         super().__init__()
         self.attn1 = Attention(width, width, heads)
         self.ff = FeedForward(width)
@@ -229,10 +227,9 @@ class TransformerBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention (Vaswani et al. 2017); only the output projection has a bias."""
+    """Multi-head attention of `width` channels to a context of `context_dim`; only the output has a bias."""
 
     def __init__(self, width: int, context_dim: int, heads: int) -> None:
-        """Let `width` channels read from `context_dim` ones."""
         super().__init__()
         self.heads = heads
         self.to_q = nn.Linear(width, width, bias=False)
@@ -255,7 +252,6 @@ class FeedForward(nn.Module):
     """Widen four times, gate, narrow again."""
 
     def __init__(self, width: int) -> None:
-        """Build at `width` channels."""
         super().__init__()
         # The middle of the three is the original's dropout: it keeps the last one's number at 2.
         self.net = nn.Sequential(GEGLU(width, 4 * width), nn.Identity(), nn.Linear(4 * width, width))
@@ -267,10 +263,9 @@ class FeedForward(nn.Module):
 
 
 class GEGLU(nn.Module):
-    """A linear layer gated by the GELU of another (Shazeer 2020)."""
+    """A linear layer from `before` to `width` channels, gated by the GELU of another (Shazeer 2020)."""
 
     def __init__(self, before: int, width: int) -> None:
-        """Take `before` channels to `width`."""
         super().__init__()
         self.proj = nn.Linear(before, 2 * width)
 
@@ -285,7 +280,6 @@ class Downsample(nn.Module):
     """Half the resolution by a strided convolution, padded on all sides (the VAE's is not)."""
 
     def __init__(self, width: int) -> None:
-        """Build at `width` channels."""
         super().__init__()
         self.op = nn.Conv2d(width, width, 3, stride=2, padding=1)
 
@@ -299,7 +293,6 @@ class Upsample(nn.Module):
     """Twice the resolution: nearest neighbour, then a convolution."""
 
     def __init__(self, width: int) -> None:
-        """Build at `width` channels."""
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, padding=1)
 

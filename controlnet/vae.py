@@ -37,7 +37,6 @@ class VAE(nn.Module):
     """Encoder and decoder with the 1x1 convolutions between them and the latent."""
 
     def __init__(self, config: VAEConfig) -> None:
-        """Build with random weights."""
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
@@ -68,7 +67,6 @@ class Encoder(nn.Module):
     """Pictures [B,3,H,W] to [B,2z,h,w]: mean and log variance side by side."""
 
     def __init__(self, config: VAEConfig) -> None:
-        """Build one `DownLevel` a width, then the middle."""
         super().__init__()
         groups = config.norm_groups
         widths = [multiple * config.channels for multiple in config.channel_mult]
@@ -95,7 +93,6 @@ class Decoder(nn.Module):
     """Latents [B,z,h,w] to pictures [B,3,H,W]."""
 
     def __init__(self, config: VAEConfig) -> None:
-        """Build the middle, then one `UpLevel` a width."""
         super().__init__()
         groups = config.norm_groups
         widths = [multiple * config.channels for multiple in config.channel_mult]
@@ -120,10 +117,9 @@ class Decoder(nn.Module):
 
 
 class DownLevel(nn.Module):
-    """Residual blocks at one resolution, then half of it (except at the last level)."""
+    """Residual blocks from `before` to `width` channels, then half the resolution (not at the last level)."""
 
     def __init__(self, before: int, width: int, blocks: int, groups: int, *, halve: bool) -> None:
-        """Take `before` channels to `width`."""
         super().__init__()
         self.block = _blocks(before, width, blocks, groups)
         self.downsample = Downsample(width) if halve else nn.Identity()
@@ -137,10 +133,9 @@ class DownLevel(nn.Module):
 
 
 class UpLevel(nn.Module):
-    """Residual blocks at one resolution, then twice of it (except at the picture's own)."""
+    """Residual blocks from `before` to `width` channels, then twice the resolution (not at the picture's own)."""
 
     def __init__(self, before: int, width: int, blocks: int, groups: int, *, double: bool) -> None:
-        """Take `before` channels to `width`."""
         super().__init__()
         self.block = _blocks(before, width, blocks, groups)
         self.upsample = Upsample(width) if double else nn.Identity()
@@ -157,7 +152,6 @@ class Middle(nn.Module):
     """Block, attention, block at the lowest resolution: the one place that sees all pixels."""
 
     def __init__(self, width: int, groups: int) -> None:
-        """Build at `width` channels."""
         super().__init__()
         self.block_1 = ResBlock(width, width, groups)
         self.attn_1 = Attention(width, groups)
@@ -170,10 +164,9 @@ class Middle(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """Two normalised convolutions and a shortcut."""
+    """Two normalised convolutions from `before` to `width` channels, and a shortcut."""
 
     def __init__(self, before: int, width: int, groups: int) -> None:
-        """Take `before` channels to `width`."""
         super().__init__()
         self.norm1 = _norm(groups, before)
         self.conv1 = nn.Conv2d(before, width, 3, padding=1)
@@ -190,10 +183,9 @@ class ResBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self attention of one head over all pixels."""
+    """Self attention of one head over all pixels; the projections are 1x1 convolutions."""
 
     def __init__(self, width: int, groups: int) -> None:
-        """Build at `width` channels; the projections are 1x1 convolutions."""
         super().__init__()
         self.norm = _norm(groups, width)
         self.q = nn.Conv2d(width, width, 1)
@@ -215,7 +207,6 @@ class Downsample(nn.Module):
     """Half the resolution by a strided convolution."""
 
     def __init__(self, width: int) -> None:
-        """Build at `width` channels."""
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, stride=2)
 
@@ -231,7 +222,6 @@ class Upsample(nn.Module):
     """Twice the resolution: nearest neighbour, then a convolution."""
 
     def __init__(self, width: int) -> None:
-        """Build at `width` channels."""
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, padding=1)
 

@@ -1,9 +1,11 @@
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from controlnet.architecture import UNetConfig
-from controlnet.unet import Downsample, ResBlock, SpatialTransformer, UNet, timestep_embedding
+from controlnet.unet import GEGLU, Downsample, ResBlock, SpatialTransformer, UNet, timestep_embedding
 
 CONFIG = UNetConfig(
     model_channels=16,
@@ -78,6 +80,15 @@ def test_attention_is_at_the_resolutions_that_were_asked_for(unet):
     has = [any(isinstance(m, SpatialTransformer) for m in block) for block in unet.input_blocks]
     #              in     1x     down   2x    down   4x
     assert has == [False, False, False, True, False, True]
+
+
+@torch.no_grad()
+def test_the_gate_is_the_exact_gelu():
+    layer = GEGLU(2, 1)
+    layer.proj.weight.copy_(torch.eye(2))
+    layer.proj.bias.zero_()
+    gated = layer(torch.tensor([[3.0, 2.0]])).item()
+    assert gated == pytest.approx(3 * 2 * (1 + math.erf(2 / math.sqrt(2))) / 2, rel=1e-6)  # "tanh" is 6e-5 off
 
 
 @torch.no_grad()
