@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from serve.config import Settings
+from serve.environment import quiet_mlflow, secure_ray
 
 if TYPE_CHECKING:
     from serve.registry.registry import Registry
@@ -27,11 +27,13 @@ console = Console()
 @app.command()
 def up() -> None:
     """Start the whole platform on this machine; Ctrl-C stops all of it."""
-    _quiet_libraries()
+    settings = Settings()
+    quiet_mlflow()
+    secure_ray(settings.data_dir)
     from serve.deployments.platform import Platform, PlatformError
 
     try:
-        Platform(Settings(), console.print).run()
+        Platform(settings, console.print).run()
     except PlatformError as error:
         console.print(f"[red]{error}")
         raise typer.Exit(1) from error
@@ -73,16 +75,7 @@ def main() -> None:
 
 
 def _registry() -> Registry:
-    _quiet_libraries()
+    quiet_mlflow()
     from serve.registry.registry import Registry
 
     return Registry.from_settings(Settings())
-
-
-def _quiet_libraries() -> None:
-    """Keep MLflow from phoning home, from waiting minutes for a server that is away, and from pickles."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import ray
-from ray import ObjectRef
 
 from serve.config import Settings
 from serve.deployments.messages import Prepared
@@ -60,9 +59,8 @@ class Imaging:
                 stored.append(StoredMap(key=key, type=control.type, index=i))
         return Prepared(tuple(stored), ray.put(maps), time.monotonic() - began)
 
-    async def publish(self, tenant: str, picture: ObjectRef, seed: int, parameters: Mapping[str, Any]) -> StoredImage:
-        """Encode one finished image with its parameters inside and store it."""
-        pixels: Pixels = await picture
+    async def publish(self, tenant: str, pixels: Pixels, seed: int, parameters: Mapping[str, Any]) -> StoredImage:
+        """Encode one finished image with its parameters inside and store it; Ray hands `pixels` over by reference."""
         png = await asyncio.to_thread(encode_png, pixels, parameters)
         key = await self._artifacts.put(tenant, png, ".png")
         return StoredImage(key=key, seed=seed, width=pixels.shape[1], height=pixels.shape[0])

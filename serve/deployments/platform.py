@@ -7,7 +7,6 @@ import fcntl
 import json
 import logging
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -72,7 +71,7 @@ class Platform:
         # Importing MLflow and making its database take seconds; Ray starts meanwhile.
         registrar = threading.Thread(target=self._register_demo, name="registrar", daemon=True)
         registrar.start()
-        start_ray(self._settings)
+        start_ray()
         gpus = self._settings.sampler_gpus
         if gpus is None:
             gpus = 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
@@ -119,20 +118,8 @@ class Platform:
             registry.promote(version.version)
 
 
-def start_ray(settings: Settings) -> None:
-    """Start Ray on this machine: dashboard on loopback, token on, nothing sent home."""
-    token = settings.data_dir.resolve() / "ray-token"
-    if not token.exists():
-        with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
-    os.environ.update(
-        RAY_AUTH_MODE="token",
-        RAY_AUTH_TOKEN_PATH=str(token),
-        RAY_USAGE_STATS_ENABLED="0",
-        RAY_SERVE_LOG_TO_STDERR="0",
-        # The fast path of a replica's event loop must not be blocked by user code: keep them in threads of their own.
-        RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD="1",
-    )
+def start_ray() -> None:
+    """Start Ray on this machine, with its dashboard on loopback; `serve.environment.secure_ray` was called before."""
     ray.init(
         num_cpus=max(2, os.cpu_count() or 1),
         include_dashboard=True,

@@ -16,13 +16,14 @@ import torch
 from controlnet.bundle import Bundle
 from controlnet.pipeline import Control, ImageSpec, Pipeline
 from serve.config import Settings
+from serve.deployments.instruments import RayInstruments
 from serve.deployments.messages import Progress, Sampled, SamplerJob
-from serve.engine.core import Image, Key
+from serve.engine.core import Batch, Image, Key
 from serve.engine.loop import Engine
 from serve.engine.scheduler import Scheduler
 from serve.jobs.store import ServedModel
 from serve.sampler import PipelineModel, Shelf, warm
-from serve.telemetry import configure_logging
+from serve.telemetry import ReplicaMetrics, configure_logging
 
 PROGRESS_EVERY = 0.25  # seconds; more would cost two hops each and show nothing new
 STALLED_AFTER = 300.0  # seconds without a heartbeat while there is work; above the slowest compile and load
@@ -43,7 +44,9 @@ class Sampler:
             # Ray gives a replica with a fraction of a CPU one OpenMP thread; this is the one that should have all.
             torch.set_num_threads(settings.sampler_threads or os.cpu_count() or 1)
         self._shelf = Shelf(settings.bundle_memory, self._load)
-        self._engine = Engine(PipelineModel(self._shelf), Scheduler(max_rows=settings.max_rows))
+        self._metrics = ReplicaMetrics(RayInstruments())
+        scheduler = Scheduler(max_rows=settings.max_rows)
+        self._engine = Engine(PipelineModel(self._shelf), scheduler, observer=self._observe)
         self._engine.start()
 
     async def prepare(self, served: ServedModel) -> None:
@@ -59,7 +62,7 @@ class Sampler:
         if job.digest not in self._shelf:
             await asyncio.to_thread(self._prepare, job.digest, job.source)
         images = _images(job, maps, self._settings.pinned_rows)
-        inbox = Inbox(asyncio.get_running_loop(), images)
+        inbox = Inbox(asyncio.get_running_loop(), images, self._metrics)
         try:
             for image in images:
                 self._engine.submit(image, inbox)
@@ -85,6 +88,9 @@ class Sampler:
         if self._engine.heartbeat_age > STALLED_AFTER:
             raise RuntimeError(f"the engine has not finished a step for {self._engine.heartbeat_age:.0f} s")
 
+    def _observe(self, batch: Batch, seconds: float) -> None:
+        self._metrics.step(batch.rows, batch.bucket, seconds)
+
     def _prepare(self, digest: str, source: str) -> None:
         folder = self._settings.bundle_cache / digest.removeprefix("sha256:")
         if not folder.is_dir():
@@ -105,7 +111,8 @@ class Sampler:
 class Inbox:
     """Carries the engine's events from its threads to one job's coroutine; progress is coalesced to the latest."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, images: list[Image]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, images: list[Image], metrics: ReplicaMetrics) -> None:
+        self._metrics = metrics
         self._loop = loop
         self._events: asyncio.Queue[Progress | tuple[int, object, float] | BaseException] = asyncio.Queue()
         self._index = {image.id: i for i, image in enumerate(images)}
@@ -132,14 +139,17 @@ class Inbox:
 
     def finished(self, image: Image, result: object) -> None:
         """Called by the engine with the decoded picture."""
+        self._metrics.image("finished")
         self._post((self._index[image.id], result, time.monotonic() - self._began[image.id]))
 
     def failed(self, image: Image, error: BaseException) -> None:
         """Called by the engine when an image failed alone, or with the engine."""
+        self._metrics.image("failed")
         self._post(error)
 
     def cancelled(self, image: Image) -> None:
         """Called by the engine; whoever cancelled has stopped listening."""
+        self._metrics.image("cancelled")
 
     def _post(self, event: Progress | tuple[int, object, float] | BaseException) -> None:
         self._loop.call_soon_threadsafe(self._events.put_nowait, event)

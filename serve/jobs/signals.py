@@ -41,6 +41,17 @@ class Signals(Protocol):
         ...
 
 
+def open_signals(engine: sa.Engine) -> SqliteSignals:
+    """The signals of a database; PostgreSQL's, by LISTEN and NOTIFY, come with its store.
+
+    Raises:
+        ValueError: No signals are known for this kind of database.
+    """
+    if engine.dialect.name != "sqlite":
+        raise ValueError(f"no signals for a {engine.dialect.name} database; there are for sqlite")
+    return SqliteSignals(engine)
+
+
 class SqliteSignals:
     """`PRAGMA data_version`, read every 10 ms for all waiters of this process.
 

@@ -1,0 +1,39 @@
+"""What Ray and MLflow read from the environment, set before either is imported: some of it they read just once."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+
+def quiet_mlflow() -> None:
+    """Keep MLflow from phoning home, from waiting minutes for a server that is away, and from pickles."""
+    for name, value in {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "GIT_PYTHON_REFRESH": "quiet",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def secure_ray(folder: Path) -> None:
+    """Turn Ray's token on, with a token of this platform that only its owner can read, and its statistics off.
+
+    Args:
+        folder: Where the token is kept; Ray's own default would be readable by everyone on the machine.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    token = folder.resolve() / "ray-token"
+    if not token.exists():
+        with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    os.environ.update(
+        RAY_AUTH_MODE="token",
+        RAY_AUTH_TOKEN_PATH=str(token),
+        RAY_USAGE_STATS_ENABLED="0",
+        RAY_SERVE_LOG_TO_STDERR="0",
+        RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD="1",  # a blocking step must not block Serve's health checks
+    )
