@@ -6,8 +6,8 @@
 - **Within a key, first come, first served.** A batch is all running images of the key; they keep their seats until
   they had all their steps, and the oldest waiting images take the seats that are left, at every turn.
 - **Lookahead of at most one bucket.** Where the oldest waiting image needs more rows than are left, a later one may
-  take them, but only if it was added less than one bucket of rows after the one that is passed over. So a row is
-  seldom padding, and no image is overtaken by a bucket or more.
+  take them, but only from among the bucket of rows that was added next after it. So a row is seldom padding, and no
+  image is ever overtaken by more than one bucket.
 - **Buckets.** Rows are padded up to a bucket and never exceed the largest that `max_rows` allows. A pinned key has one
   bucket, neither less nor more.
 """
@@ -74,7 +74,7 @@ class Line:
     def join(self) -> None:
         """Seat whom the rows that are left can hold."""
         room = self.limit - sum(seat.image.rows for seat in self.running.values())
-        horizon: int | None = None  # the first place that is too far behind an image that was passed over
+        horizon: int | None = None  # from this place on, nobody may overtake
         for place, image in list(self.waiting.values()):
             if room == 0 or (horizon is not None and place >= horizon):
                 return
@@ -83,7 +83,7 @@ class Line:
                 self.running[image.id] = Seat(image)
                 room -= image.rows
             elif horizon is None:
-                horizon = place + self.limit
+                horizon = place + image.rows + self.limit
 
     def move(self, image: Image, outcome: object) -> Move | None:
         """Take an image's new state; it gives up its seat with its last step or a failure."""
