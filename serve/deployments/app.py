@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ray import serve
+from ray import serve as ray_serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
@@ -23,7 +23,7 @@ def build(settings: Settings, gpus: float) -> Application:
     """
     # A job's call must outlive a rolling update: 20 s, the default, would cut long jobs off.
     drain = settings.job_timeout
-    sampler = serve.deployment(
+    sampler = ray_serve.deployment(
         name="sampler",
         autoscaling_config=_between(settings.sampler_replicas, target=4.0),
         max_ongoing_requests=settings.jobs_in_flight,
@@ -31,13 +31,13 @@ def build(settings: Settings, gpus: float) -> Application:
         graceful_shutdown_timeout_s=drain,
         health_check_period_s=5.0,
     )(Sampler).bind(settings)
-    imaging = serve.deployment(
+    imaging = ray_serve.deployment(
         name="imaging",
         autoscaling_config=_between(settings.imaging_replicas, target=4.0),
         max_ongoing_requests=16,
         ray_actor_options={"num_cpus": 0.25},
     )(Imaging).bind(settings)
-    return serve.deployment(
+    return ray_serve.deployment(
         name="dispatcher",
         num_replicas=1,
         ray_actor_options={"num_cpus": 0.1},

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayError
 from ray.serve.handle import DeploymentHandle
 
 from serve.config import Settings
@@ -57,6 +57,7 @@ class Dispatcher:
         self._reconciler: Reconciler | None = None
         self._running: dict[str, asyncio.Task[None]] = {}
         self._leases: dict[str, Lease] = {}
+        self._unwanted: set[str] = set()  # jobs that someone asked to cancel
         loops = {
             "claim": self._claim,
             "lease": self._keep,
@@ -124,8 +125,9 @@ class Dispatcher:
             self._store.take_lock(lock, self._owner, 0)
 
     async def _prepare(self, served: ServedModel) -> None:
-        """Have every running sampler load and warm a bundle."""
-        await self._sampler.broadcast("prepare", served).results_async()
+        """Have every running sampler load and warm a bundle; while Ray is starting there may be none yet."""
+        while not await self._sampler.broadcast("prepare", served).results_async():
+            await asyncio.sleep(0.2)
 
     async def _run(self, lease: Lease) -> None:
         """Carry one job to its end, whatever happens; the row says how it ended."""
@@ -133,10 +135,13 @@ class Dispatcher:
         try:
             result = await self._make(lease)
             await self._write(self._store.succeed, lease, result)
-        except asyncio.CancelledError:
-            await self._write(self._store.cancelled, lease)
         except LeaseLost:
             log.warning("another dispatcher has the job now", extra={"job_id": job.id})
+        except asyncio.CancelledError:
+            if job.id not in self._unwanted:
+                raise  # this process is ending: the lease runs out and the job is tried again
+            with contextlib.suppress(LeaseLost):
+                await self._write(self._store.cancelled, lease)
         except Exception as error:
             await self._settle(lease, error)
 
@@ -145,7 +150,7 @@ class Dispatcher:
         began = time.time()
         prepared: Prepared = await self._imaging.prepare.remote(tenant, spec)
         source = f"models:/{job.model.name}/{job.model.version}"
-        work = SamplerJob(job.id, job.model.digest, source, spec, prepared.hints)
+        work = SamplerJob(job.id, lease.attempt, job.model.digest, source, spec, prepared.hints)
         sampling_began = time.time()
         images: dict[int, asyncio.Task[StoredImage]] = {}
         stream = self._sampler.options(stream=True).generate.remote(work)
@@ -155,13 +160,13 @@ class Dispatcher:
                     await self._write(self._store.progress, lease, {"steps": list(event.steps), "of": event.of})
                 elif isinstance(event, Sampled):
                     images[event.index] = asyncio.create_task(self._publish(lease, event))
+            sampled = time.time()
+            stored = tuple(await asyncio.gather(*(images[i] for i in range(spec.n))))
         except BaseException:
             stream.cancel()
             for task in images.values():
                 task.cancel()
             raise
-        sampled = time.time()
-        stored = tuple([await images[i] for i in range(spec.n)])
         ended = time.time()
         timings = {
             "queued": began - job.created_at,
@@ -182,8 +187,7 @@ class Dispatcher:
 
     async def _settle(self, lease: Lease, error: Exception) -> None:
         """Tell a failure of the request, which would only repeat, from one of ours, which is tried again."""
-        cause = error.as_instanceof_cause() if isinstance(error, RayTaskError) else error
-        cause = getattr(cause, "cause", cause) if not isinstance(cause, ServeError) else cause
+        cause = getattr(error, "cause", error)  # what a replica raised, out of Ray's wrapping
         with contextlib.suppress(LeaseLost):
             if isinstance(cause, ServeError) and cause.status < 500:
                 await self._write(self._store.fail, lease, cause.problem())
@@ -196,6 +200,7 @@ class Dispatcher:
     async def _cancel_what_was_asked(self) -> None:
         if self._running:
             for job_id in await asyncio.to_thread(self._store.cancel_requests, self._owner):
+                self._unwanted.add(job_id)
                 self._cancel(job_id)
 
     def _cancel(self, job_id: str) -> None:
@@ -205,6 +210,7 @@ class Dispatcher:
     def _forget(self, job_id: str) -> None:
         self._running.pop(job_id, None)
         self._leases.pop(job_id, None)
+        self._unwanted.discard(job_id)
 
     async def _write(self, write: Callable[..., Any], *arguments: object) -> None:
         await asyncio.to_thread(write, *arguments)

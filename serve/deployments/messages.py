@@ -31,6 +31,7 @@ class SamplerJob:
 
     Attributes:
         id: Of the job.
+        attempt: Which one; what an earlier one left in the engine is another's.
         digest: Of the bundle to sample with.
         source: Where a sampler that lacks the bundle fetches it.
         spec: What to make.
@@ -38,6 +39,7 @@ class SamplerJob:
     """
 
     id: str
+    attempt: int
     digest: str
     source: str
     spec: JobSpec

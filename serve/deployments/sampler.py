@@ -12,6 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import ray
 import torch
+from ray import serve as ray_serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 
 from controlnet.bundle import Bundle
 from controlnet.pipeline import Control, ImageSpec, Pipeline
@@ -26,6 +29,7 @@ from serve.sampler import PipelineModel, Shelf, warm
 from serve.telemetry import ReplicaMetrics, configure_logging
 
 PROGRESS_EVERY = 0.25  # seconds; more would cost two hops each and show nothing new
+CATCH_UP_WITHIN = 5.0  # seconds that a new replica waits for the dispatcher
 STALLED_AFTER = 300.0  # seconds without a heartbeat while there is work; above the slowest compile and load
 
 
@@ -36,7 +40,7 @@ class Sampler:
         settings: Of the platform.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    async def __init__(self, settings: Settings) -> None:
         configure_logging(settings.log_level)
         self._settings = settings
         self._device = _device(settings)
@@ -48,6 +52,7 @@ class Sampler:
         scheduler = Scheduler(max_rows=settings.max_rows)
         self._engine = Engine(PipelineModel(self._shelf), scheduler, observer=self._observe)
         self._engine.start()
+        await self._catch_up()
 
     async def prepare(self, served: ServedModel) -> None:
         """Load a bundle and run it once; new jobs may be pinned to it when this returns."""
@@ -87,6 +92,20 @@ class Sampler:
             raise RuntimeError("the engine is dead")
         if self._engine.heartbeat_age > STALLED_AFTER:
             raise RuntimeError(f"the engine has not finished a step for {self._engine.heartbeat_age:.0f} s")
+
+    async def _catch_up(self) -> None:
+        """Prepare what is served now, so that a sampler which was added under load is warm when it gets its first job.
+
+        Where the dispatcher cannot be asked (it is starting too), its reconciler will tell all samplers.
+        """
+        dispatcher = ray_serve.get_deployment_handle("dispatcher", ray_serve.get_replica_context().app_name)
+        try:
+            async with asyncio.timeout(CATCH_UP_WITHIN):
+                served: ServedModel | None = await dispatcher.served.remote()
+        except (TimeoutError, RayError, RayServeException):
+            return
+        if served is not None:
+            await self.prepare(served)
 
     def _observe(self, batch: Batch, seconds: float) -> None:
         self._metrics.step(batch.rows, batch.bucket, seconds)
@@ -184,7 +203,11 @@ def _images(job: SamplerJob, maps: list[list[npt.NDArray[np.uint8]]], pinned_row
             eta=spec.eta,
             controls=controls,
         )
-        images.append(Image(id=f"{job.id}/{i}", job=job.id, key=key, rows=spec.rows, steps=spec.steps, payload=payload))
+        images.append(
+            Image(
+                id=f"{job.id}/{job.attempt}/{i}", job=job.id, key=key, rows=spec.rows, steps=spec.steps, payload=payload
+            )
+        )
     return images
 
 
