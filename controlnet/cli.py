@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from rich.table import Table
 
 from controlnet.annotators import ANNOTATORS, find, fit, resize
 from controlnet.annotators.annotator import Picture
-from controlnet.bundle import DEMO, Bundle, BundleError
+from controlnet.bundle import DEMO, Bundle, BundleError, ControlWeights, write_bundle
 
 # torch, transformers and Lightning take seconds to import: the commands that need them import them.
 
@@ -137,6 +138,100 @@ def inspect(
     for metric, value in manifest.metrics.items():
         table.add_row("metric", f"{metric} {value:.4g}")
     console.print(table)
+
+
+@app.command("import")
+def import_model(
+    source: Annotated[
+        Path, typer.Argument(exists=True, help="A .pth, .ckpt or .safetensors file, or a diffusers folder.")
+    ],
+    bundle: Annotated[Path, typer.Argument(help="Folder to write.")],
+    name: Annotated[str, typer.Option(help="Of the model, as the registry will have it.")],
+    licence: Annotated[str, typer.Option(help="SPDX expression or a sentence.")],
+    control: Annotated[str, typer.Option(help="What the file's ControlNet is called: canny, depth ...")] = "canny",
+    annotator: Annotated[
+        str | None, typer.Option(help="Makes its maps; the one of the control's name if absent.")
+    ] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="Bundle to add the control to, where the file holds only that.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Folder with vocab.json and merges.txt, where source has none.")
+    ] = None,
+    version: Annotated[str, typer.Option(help="Of the weights.")] = "1",
+    size: Annotated[int, typer.Option(help="Side of the pictures it was trained on.")] = 512,
+) -> None:
+    """Turn a checkpoint into a bundle; pickles are read once, in a process of their own."""
+    from safetensors.torch import load_file
+
+    from controlnet.checkpoint import CheckpointError, import_checkpoint, import_control, import_diffusers
+    from controlnet.checkpoint.imports import Imported
+
+    maps_by = annotator or (control if control in ANNOTATORS else "none")
+    controls: dict[str, ControlWeights] = {}
+    try:
+        if base is not None:
+            opened = _open(base)
+            parts = {part: load_file(opened.path(f"{part}.safetensors")) for part in ("unet", "vae", "text")}
+            new = {control: import_control(source, architecture=opened.manifest.architecture)}
+            model = Imported(opened.manifest.architecture, **parts, controls=new, tokenizer=opened.path("tokenizer"))
+            for known, entry in opened.manifest.controls.items():
+                controls[known] = ControlWeights(load_file(opened.path(entry.file)), entry.annotator, entry.parameters)
+        else:
+            model = import_diffusers(source) if source.is_dir() else import_checkpoint(source, control=control)
+        words = tokenizer or model.tokenizer
+        if words is None:
+            raise typer.BadParameter("the source has no tokenizer: give --tokenizer")
+        controls |= {known: ControlWeights(state, maps_by, {}) for known, state in model.controls.items()}
+        made = write_bundle(
+            bundle,
+            architecture=model.architecture,
+            unet=model.unet,
+            vae=model.vae,
+            text=model.text,
+            controls=controls,
+            tokenizer=words,
+            name=name,
+            version=version,
+            native_size=(size, size),
+            licence=licence,
+            training_data=f"imported from {source.name}",
+            metrics={},
+            created=datetime.now(UTC),
+        )
+    except (CheckpointError, BundleError) as error:
+        _fail(error)
+        raise
+    console.print(f"{bundle}  {made.digest}")
+
+
+@app.command()
+def export(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    target: Annotated[
+        Path, typer.Argument(help="A .safetensors file in the original's layout, or a diffusers folder.")
+    ],
+    control: Annotated[
+        str | None, typer.Option(help="Which control goes into the file; the base alone if absent.")
+    ] = None,
+    alone: Annotated[bool, typer.Option("--alone", help="Only the control.")] = False,
+) -> None:
+    """Write a bundle for other programs: diffusers (a folder), ComfyUI and A1111 (a file)."""
+    from controlnet.checkpoint import CheckpointError, export_control, export_diffusers, export_original
+
+    opened = _open(bundle)
+    if alone and control is None:
+        raise typer.BadParameter("--alone needs --control")
+    try:
+        if target.suffix != ".safetensors":
+            export_diffusers(opened, target)
+        elif alone and control is not None:
+            export_control(opened, control, target)
+        else:
+            export_original(opened, control, target)
+    except CheckpointError as error:
+        _fail(error)
+    console.print(target)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from serve.config import Settings
-from serve.environment import quiet_mlflow, secure_ray
+from serve.deployments.environment import secure_ray
+from serve.registry import ENVIRONMENT
 
 if TYPE_CHECKING:
     from serve.registry.registry import Registry
@@ -28,7 +30,7 @@ console = Console()
 def up() -> None:
     """Start the whole platform on this machine; Ctrl-C stops all of it."""
     settings = Settings()
-    quiet_mlflow()
+    _settle_environment()
     secure_ray(settings.data_dir)
     from serve.deployments.platform import Platform, PlatformError
 
@@ -75,7 +77,12 @@ def main() -> None:
 
 
 def _registry() -> Registry:
-    quiet_mlflow()
+    _settle_environment()
     from serve.registry.registry import Registry
 
     return Registry.from_settings(Settings())
+
+
+def _settle_environment() -> None:
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)

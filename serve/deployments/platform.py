@@ -119,7 +119,7 @@ class Platform:
 
 
 def start_ray() -> None:
-    """Start Ray on this machine, with its dashboard on loopback; `serve.environment.secure_ray` was called before."""
+    """Start Ray on this machine, with its dashboard on loopback; `secure_ray` was called before."""
     ray.init(
         num_cpus=max(2, os.cpu_count() or 1),
         include_dashboard=True,

@@ -1,22 +1,10 @@
-"""What Ray and MLflow read from the environment, set before either is imported: some of it they read just once."""
+"""What Ray reads from the environment, some of it while it is imported: an entry point calls this before."""
 
 from __future__ import annotations
 
 import os
 import secrets
 from pathlib import Path
-
-
-def quiet_mlflow() -> None:
-    """Keep MLflow from phoning home, from waiting minutes for a server that is away, and from pickles."""
-    for name, value in {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-        "GIT_PYTHON_REFRESH": "quiet",
-    }.items():
-        os.environ.setdefault(name, value)
 
 
 def secure_ray(folder: Path) -> None:
