@@ -9,17 +9,27 @@ from torch import Tensor
 from controlnet.diffusion import Schedule
 from controlnet.text import TextEncoder
 from controlnet.training.losses import denoising_loss, min_snr_weights
+from controlnet.training.optimizers import make_optimizer
 from controlnet.unet import UNet
 
 
 class BaseTraining(pl.LightningModule):
     """Denoising with min-SNR weights. Captions are dropped by the data, so the model learns both rows of guidance."""
 
-    def __init__(self, unet: UNet, text: TextEncoder, schedule: Schedule, learning_rate: float, gamma: float) -> None:
+    def __init__(
+        self,
+        unet: UNet,
+        text: TextEncoder,
+        schedule: Schedule,
+        optimizer: str,
+        learning_rate: float,
+        gamma: float,
+    ) -> None:
         super().__init__()
         self.unet = unet.to(memory_format=torch.channels_last)
         self.text = text
         self.schedule = schedule
+        self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.gamma = gamma
 
@@ -41,10 +51,8 @@ class BaseTraining(pl.LightningModule):
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW; `run.Pace` sets the rate of each step."""
-        return torch.optim.AdamW(
-            self.parameters(), lr=self.learning_rate, betas=(0.9, 0.99), weight_decay=1e-2, fused=True
-        )
+        """Return the optimizer; `Pace` sets the rate of each step."""
+        return make_optimizer(self.optimizer, self, self.learning_rate)
 
 
 def stratified_timesteps(count: int, timesteps: int, device: torch.device) -> Tensor:

@@ -11,6 +11,7 @@ from controlnet.diffusion import Schedule
 from controlnet.text import TextEncoder
 from controlnet.training.base import stratified_timesteps
 from controlnet.training.losses import denoising_loss, min_snr_weights
+from controlnet.training.optimizers import make_optimizer
 from controlnet.unet import UNet
 
 
@@ -27,6 +28,7 @@ class ControlTraining(pl.LightningModule):
         unet: UNet,
         text: TextEncoder,
         schedule: Schedule,
+        optimizer: str,
         learning_rate: float,
         zero_rate: float,
         gamma: float,
@@ -39,6 +41,7 @@ class ControlTraining(pl.LightningModule):
             unet: the base's.
             text: the base's.
             schedule: the base's.
+            optimizer: "muon" or "adamw".
             learning_rate: of the copied trunk and the hint encoder.
             zero_rate: of the zero convolutions.
             gamma: of min-SNR.
@@ -49,6 +52,7 @@ class ControlTraining(pl.LightningModule):
         self.unet = unet.to(memory_format=torch.channels_last).requires_grad_(False).eval()
         self.text = text.requires_grad_(False).eval()
         self.schedule = schedule
+        self.optimizer = optimizer
         self.learning_rate, self.zero_rate = learning_rate, zero_rate
         self.gamma, self.late = gamma, late
 
@@ -86,9 +90,6 @@ class ControlTraining(pl.LightningModule):
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW over the ControlNet alone; `run.Pace` sets the rates of each step."""
-        zero = [*self.control.zero_convs.parameters(), *self.control.middle_block_out.parameters()]
-        known = {id(p) for p in zero}
-        rest = [p for p in self.control.parameters() if id(p) not in known]
-        groups = [{"params": rest, "lr": self.learning_rate}, {"params": zero, "lr": self.zero_rate}]
-        return torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
+        """Return the optimizer of the ControlNet alone; `Pace` sets the rates of each step."""
+        zero = {"control.zero_convs.": self.zero_rate, "control.middle_block_out.": self.zero_rate}
+        return make_optimizer(self.optimizer, self, self.learning_rate, fast=zero)

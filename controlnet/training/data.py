@@ -149,12 +149,13 @@ def random_canny(image: Bytes, rng: np.random.Generator) -> Bytes:
 
 def to_tensor(image: Bytes) -> Tensor:
     """Turn [H, W, 3] bytes into [3, H, W] in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 127.5 - 1
+    # A copy, because pictures of a rendered set are read only and mirrored ones run backwards.
+    return torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 127.5 - 1
 
 
 def to_hint(hint: Bytes) -> Tensor:
     """Turn [H, W, 3] bytes into [3, H, W] in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(hint)).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(hint.copy()).permute(2, 0, 1).float() / 255
 
 
 class Crops(Dataset[Batch]):

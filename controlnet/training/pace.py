@@ -46,6 +46,7 @@ class Pace(pl.Callback):
         self._before = 0.0
         self._started: float | None = None
         self._rates: list[float] = []
+        self._progress = 0.0
 
     @property
     def seconds(self) -> float:
@@ -66,9 +67,10 @@ class Pace(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
     ) -> None:
-        """Set the rate of this step."""
+        """Set the rate of this step, by the clock of the first process: the others must not differ from it."""
         step = trainer.global_step
-        factor = rate(self.progress(step), step, self.warmup, self.hold, self.floor)
+        self._progress = trainer.strategy.broadcast(self.progress(step))
+        factor = rate(self._progress, step, self.warmup, self.hold, self.floor)
         for group, full in zip(trainer.optimizers[0].param_groups, self._rates, strict=True):
             group["lr"] = full * factor
 
@@ -77,7 +79,7 @@ class Pace(pl.Callback):
     ) -> None:
         """Stop when all is done."""
         pl_module.log("rate", trainer.optimizers[0].param_groups[0]["lr"])
-        if self.progress(trainer.global_step) >= 1:
+        if self._progress >= 1:
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Run one stage: compose its configuration, train, show, write."""
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ class Show(pl.Callback):
     ) -> None:
         """Show when it is time."""
         step = trainer.global_step
-        if step % self.every == 0 and step != self._shown:
+        if trainer.is_global_zero and step % self.every == 0 and step != self._shown:
             self._shown = step
             self.show(trainer, step)
 
@@ -85,7 +86,8 @@ def train(overrides: Sequence[str]) -> Path:
         FileNotFoundError: if an earlier stage is not trained yet.
     """
     config = read_config(overrides)
-    pl.seed_everything(config["seed"], verbose=False)
+    # Every process draws noise and timesteps of its own; their first weights are made equal by Lightning.
+    pl.seed_everything(config["seed"] + int(os.environ.get("LOCAL_RANK", "0")), verbose=False)
     if config["threads"]:
         torch.set_num_threads(config["threads"])
     name = f"control-{config['name']}" if config["stage"] == "control" else config["stage"]
@@ -99,14 +101,15 @@ def train(overrides: Sequence[str]) -> Path:
     keep = ModelCheckpoint(folder, save_last=True, save_top_k=0, every_n_train_steps=config["save_every"])
     trainer = pl.Trainer(
         accelerator=config["accelerator"],
-        devices=1,
+        devices=config["devices"],
+        strategy="auto" if config["devices"] == 1 else "ddp",
         precision=config["precision"],
         max_steps=config["steps"],
         max_epochs=-1,
         accumulate_grad_batches=config["accumulate"],
         gradient_clip_val=config["clip"],
         callbacks=[average, pace, show, keep, *([TQDMProgressBar(config["log_every"])] if config["progress"] else [])],
-        logger=_logger(config, folder, name),
+        logger=_logger(config, folder, name) or False,
         log_every_n_steps=config["log_every"],
         enable_progress_bar=config["progress"],
         enable_model_summary=False,
@@ -117,6 +120,8 @@ def train(overrides: Sequence[str]) -> Path:
     last = folder / "last.ckpt"
     trainer.fit(stage.module, loader, ckpt_path=str(last) if last.is_file() else None)
 
+    if not trainer.is_global_zero:
+        return folder
     show.show(trainer, trainer.global_step)
     assert average.average is not None
     with average.average.applied(stage.module):
@@ -126,7 +131,9 @@ def train(overrides: Sequence[str]) -> Path:
     return folder
 
 
-def _logger(config: dict[str, Any], folder: Path, name: str) -> Logger:
+def _logger(config: dict[str, Any], folder: Path, name: str) -> Logger | None:
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return None  # only the first process logs
     if not config["mlflow"]:
         return CSVLogger(folder, name="", version="")
     known = folder / "mlflow-run"
@@ -136,6 +143,7 @@ def _logger(config: dict[str, Any], folder: Path, name: str) -> Logger:
         tracking_uri=config["mlflow"],
         run_id=known.read_text() if known.is_file() else None,
     )
-    logger.log_hyperparams({key: value for key, value in config.items() if key != "architecture"})
+    if not known.is_file():
+        logger.log_hyperparams({key: value for key, value in config.items() if key != "architecture"})
     known.write_text(str(logger.run_id))
     return logger

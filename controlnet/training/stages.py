@@ -97,7 +97,7 @@ def _vae(config: Config) -> Stage:
         return replace(architecture, vae=replace(architecture.vae, scale_factor=latent_scale(vae, measured)))
 
     return Stage(
-        module=VAETraining(vae, ReconstructionLoss(**config["loss"]), config["learning_rate"]),
+        module=VAETraining(vae, ReconstructionLoss(**config["loss"]), config["optimizer"], config["learning_rate"]),
         data=Crops(pictures, config["crop"], config["seed"]),
         modules={"vae": vae},
         show=lambda: grids.reconstructions(vae, shown),
@@ -124,7 +124,9 @@ def _base(config: Config) -> Stage:
         return grids.prompts(_pipeline(architecture, unet, vae, text, tokenizer, {})), {}
 
     return Stage(
-        module=BaseTraining(unet, text, Schedule(architecture.schedule), config["learning_rate"], config["gamma"]),
+        module=BaseTraining(
+            unet, text, Schedule(architecture.schedule), config["optimizer"], config["learning_rate"], config["gamma"]
+        ),
         data=Latents(pictures, latents, tokenizer, config["dropout"], config["seed"]),
         modules={"unet": unet, "text": text},
         show=show,
@@ -151,6 +153,7 @@ def _control(config: Config) -> Stage:
             base.unet,
             base.text,
             Schedule(architecture.schedule),
+            config["optimizer"],
             config["learning_rate"],
             config["zero_rate"],
             config["gamma"],

@@ -7,16 +7,18 @@ import torch
 from torch import Tensor
 
 from controlnet.training.losses import ReconstructionLoss
+from controlnet.training.optimizers import make_optimizer
 from controlnet.vae import VAE
 
 
 class VAETraining(pl.LightningModule):
     """A VAE under `ReconstructionLoss`; no adversary and no perceptual network."""
 
-    def __init__(self, vae: VAE, loss: ReconstructionLoss, learning_rate: float) -> None:
+    def __init__(self, vae: VAE, loss: ReconstructionLoss, optimizer: str, learning_rate: float) -> None:
         super().__init__()
         self.vae = vae.to(memory_format=torch.channels_last)
         self.loss = loss
+        self.optimizer = optimizer
         self.learning_rate = learning_rate
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
@@ -29,10 +31,8 @@ class VAETraining(pl.LightningModule):
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW; `run.Pace` sets the rate of each step."""
-        return torch.optim.AdamW(
-            self.parameters(), lr=self.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
-        )
+        """Return the optimizer; `Pace` sets the rate of each step."""
+        return make_optimizer(self.optimizer, self, self.learning_rate)
 
 
 @torch.no_grad()

@@ -1,0 +1,105 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from controlnet.training.data import Crops, JsonLinesPairs, Latents, cache_latents, random_canny, to_hint, to_tensor
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    for name in ("source", "target"):
+        (tmp_path / name).mkdir()
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[..., 2] = 255  # OpenCV writes blue first
+    cv2.imwrite(str(tmp_path / "target/0.png"), red)
+    lines = np.zeros((8, 8, 3), np.uint8)
+    lines[:, 0] = 255
+    cv2.imwrite(str(tmp_path / "source/0.png"), lines)
+    row = {"source": "source/0.png", "target": "target/0.png", "prompt": "a red square"}
+    (tmp_path / "prompt.json").write_text(json.dumps(row) + "\n\n")
+    return tmp_path
+
+
+def test_pairs_are_read_as_fill50k_is_written_and_red_stays_red(pairs):
+    read = JsonLinesPairs(pairs, 8)
+    assert len(read) == 1
+    assert read.captions(0) == ("a red square",)
+    assert read.image(0)[0, 0].tolist() == [255, 0, 0]
+    assert read.hint(0, np.random.default_rng(0))[0, 0].tolist() == [255, 255, 255]
+
+
+def test_pairs_are_resized(pairs):
+    assert JsonLinesPairs(pairs, 4).image(0).shape == (4, 4, 3)
+
+
+def test_a_line_that_is_no_pair_is_named(pairs):
+    with (pairs / "prompt.json").open("a") as stream:
+        stream.write('{"source": "x"}\n')
+    with pytest.raises(ValueError, match=r"line 3 of prompt\.json"):
+        JsonLinesPairs(pairs, 8)
+
+
+def test_a_missing_picture_is_named(pairs):
+    (pairs / "target/0.png").unlink()
+    with pytest.raises(ValueError, match=r"target/0\.png"):
+        JsonLinesPairs(pairs, 8).image(0)
+
+
+def test_pictures_and_hints_have_the_ranges_of_the_original():
+    extremes = np.zeros((1, 2, 3), np.uint8)
+    extremes[0, 1] = 255
+    assert to_tensor(extremes)[0].tolist() == [[-1, 1]]
+    assert to_hint(extremes)[0].tolist() == [[0, 1]]
+
+
+def test_random_canny_is_black_and_white_and_decided_by_its_generator(parts):
+    first, second = (random_canny(parts.image(0), np.random.default_rng(3)) for _ in range(2))
+    assert set(np.unique(first)) == {0, 255}
+    assert (first == second).all()
+    assert (first != random_canny(parts.image(0), np.random.default_rng(4))).any()
+
+
+def test_crops_show_the_same_place_of_picture_and_mask(parts):
+    class Marked:
+        def __len__(self):
+            return 1
+
+        def image(self, index):
+            return np.random.default_rng(0).integers(0, 2, (16, 16, 1), np.uint8).repeat(3, 2) * 255
+
+        def mask(self, index):
+            return (self.image(0)[..., 0] > 0).astype(np.uint8)
+
+    for _ in range(4):
+        item = Crops(Marked(), 8, seed=0)[0]
+        assert item["image"].shape == (3, 8, 8)
+        assert torch.equal(item["image"][:1] > 0, item["mask"] > 0)
+
+
+def tokenize(texts):
+    return torch.tensor([[len(text)] for text in texts])
+
+
+def test_latents_come_with_their_words_and_mirror_images_with_mirrored_hints(parts):
+    latents = cache_latents(lambda images: images[:, :, ::4, ::4], parts, mirrored=True, batch=3)
+    assert len(latents) == 16
+    assert torch.equal(latents[8][..., 0], to_tensor(parts.image(0))[:, ::4, -1])
+    straight, mirrored = (
+        Latents(parts, latents, tokenize, dropout=0.0, seed=5, hints=True)[index] for index in (0, len(parts))
+    )
+    assert straight["ids"].item() in {len(text) for text in parts.captions(0)}
+    assert torch.equal(straight["hint"].flip(2), mirrored["hint"])
+
+
+def test_dropped_captions_are_the_empty_one(parts):
+    latents = torch.zeros(len(parts), 4, 8, 8)
+    dropped = Latents(parts, latents, tokenize, dropout=1.0, seed=0)
+    assert all(dropped[i]["ids"].item() == 0 for i in range(len(parts)))
+
+
+def test_latents_of_other_pictures_are_refused(parts):
+    with pytest.raises(ValueError, match="3 latents for 8 pictures"):
+        Latents(parts, torch.zeros(3, 4, 8, 8), tokenize, dropout=0.0, seed=0)

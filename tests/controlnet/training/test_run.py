@@ -1,0 +1,107 @@
+"""Whole runs of a model that fits in a test: compose, train, go on, export."""
+
+import json
+import sqlite3
+from datetime import UTC, datetime
+
+import pytest
+import torch
+
+from controlnet.generate import generate
+from controlnet.pipeline import ImageSpec, Pipeline
+from controlnet.training.evaluate import evaluate
+from controlnet.training.export import export
+from controlnet.training.run import read_config, train
+from controlnet.training.store import read_summary
+from tests.controlnet.training.conftest import TINY
+
+# Lightning advises against few loader processes and few batches; SQLAlchemy and MLflow deprecate as they like.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def common(tmp_path_factory, parts_folder):
+    folder = tmp_path_factory.mktemp("run")
+    return [*TINY, f"folder={folder}", f"data.train={parts_folder}", "data.size=32"]
+
+
+@pytest.fixture(scope="module")
+def trained(common, tmp_path_factory):
+    folder = train(["stage=vae", *common, "steps=4", "crop=16", "save_every=2"]).parent
+    train(["stage=base", *common, "steps=2"])
+    train(["stage=control", *common, "steps=2"])
+    return folder
+
+
+def test_an_interrupted_run_goes_on_at_its_step(common, trained):
+    first = torch.load(trained / "vae" / "last.ckpt", weights_only=True)
+    assert first["global_step"] == 4
+    train(["stage=vae", *common, "steps=6", "crop=16", "save_every=2"])
+    second = torch.load(trained / "vae" / "last.ckpt", weights_only=True)
+    assert second["global_step"] == 6
+    assert second["callbacks"]["EMACallback"]["updates"] == 6
+    assert second["callbacks"]["Pace"]["seconds"] > first["callbacks"]["Pace"]["seconds"]
+    assert read_summary(trained / "vae").steps == 6
+
+
+def test_a_run_leaves_grids_and_its_numbers(trained):
+    assert [file.name for file in (trained / "control-canny" / "grids").iterdir()] == ["000002.png"]
+    summary = json.loads((trained / "control-canny" / "summary.json").read_text())
+    assert summary["steps"] == 2
+    assert 0 <= summary["metrics"]["canny_f1"] <= 1
+
+
+def test_a_run_is_exported_as_a_bundle_that_makes_pictures(trained, tmp_path):
+    created = datetime(2026, 1, 1, tzinfo=UTC)
+    bundle = export(
+        trained, tmp_path / "bundle", name="tiny", version="1", metrics={"psnr": 1.0}, training_data="none",
+        created=created, size=32,
+    )  # fmt: skip
+    pipeline = Pipeline.load(bundle)
+    picture = generate(pipeline, [ImageSpec("a brass gear", 32, 32, steps=2)])[0]
+    assert picture.shape == (32, 32, 3)
+
+
+def test_a_bundle_can_be_the_base_of_a_new_control(common, trained, tmp_path):
+    export(
+        trained, tmp_path / "bundle", name="tiny", version="1", metrics={}, training_data="none",
+        created=datetime(2026, 1, 1, tzinfo=UTC), size=32,
+    )  # fmt: skip
+    rest = [value for value in common if not value.startswith("folder=")]
+    folder = train(
+        ["stage=control", *rest, f"folder={tmp_path / 'mine'}", f"bundle={tmp_path / 'bundle'}", "name=mine", "steps=1"]
+    )
+    assert read_summary(folder).steps == 1
+
+
+def test_an_evaluation_measures_with_and_without_control(trained, parts):
+    from controlnet.training.stages import load_base
+
+    pipeline = load_base(trained, {"canny": trained / "control-canny"})
+    metrics = evaluate(pipeline, "canny", parts, count=2)
+    assert metrics["images"] == 2
+    assert {"psnr_vae", "canny_f1_control_g1", "canny_f1_control_g3", "canny_f1_no_control_g3"} <= metrics.keys()
+
+
+def test_mlflow_gets_parameters_metrics_and_grids(common, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rest = [value for value in common if not value.startswith("folder=")]
+    database = tmp_path / "mlflow.db"
+    train(
+        ["stage=vae", *rest, f"folder={tmp_path}", "steps=1", "crop=16", f"mlflow=sqlite:///{database}", "log_every=1"]
+    )
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("select count(*) from params where key = 'learning_rate'").fetchone() == (1,)
+        keys = {key for (key,) in connection.execute("select key from metrics")}
+    assert {"loss", "rate", "psnr"} <= keys
+    assert list(tmp_path.rglob("artifacts/grids/000001.png"))
+
+
+def test_a_run_needs_a_stage_that_exists():
+    with pytest.raises(ValueError, match="vae, base, control"):
+        read_config(["stage=depth"])
+
+
+def test_a_stage_names_the_one_it_needs(tmp_path, parts_folder):
+    with pytest.raises(FileNotFoundError, match="train stage=vae first"):
+        train(["stage=base", *TINY, f"folder={tmp_path}", f"data.train={parts_folder}"])
