@@ -14,13 +14,14 @@ from starlette.middleware import Middleware
 from controlnet import __version__
 from serve.api import controls, health, images, jobs, legacy, models, problems
 from serve.api.context import Context
-from serve.api.observe import Observe, RequestMetrics
+from serve.api.observe import Observe
 from serve.api.schemas import ImagesRequest, Problem
 from serve.api.uploads import BodyLimit
 from serve.config import Settings
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.signals import Signals
 from serve.jobs.store import JobStore
+from serve.telemetry import ApiMetrics
 
 DESCRIPTION = """Images that follow a prompt and keep a picture's structure.
 
@@ -34,7 +35,7 @@ def create_app(
     store: JobStore,
     artifacts: ArtifactStore,
     signals: Signals,
-    metrics: RequestMetrics,
+    metrics: ApiMetrics,
     *,
     random_seed: Callable[[], int] = lambda: secrets.randbelow(2**32),
     on_shutdown: Sequence[Callable[[], object]] = (),
@@ -46,7 +47,7 @@ def create_app(
         store: Where jobs go.
         artifacts: Where pictures go and come from.
         signals: Tells when the store changed.
-        metrics: Told of every request.
+        metrics: Told of every request, body and job.
         random_seed: A seed for whoever gave none.
         on_shutdown: Called in order when the server stops; for what the caller opened.
     """
@@ -57,10 +58,13 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_closing(on_shutdown),
-        middleware=[Middleware(Observe, metrics=metrics), Middleware(BodyLimit, max_bytes=settings.max_body)],
+        middleware=[
+            Middleware(Observe, metrics=metrics),
+            Middleware(BodyLimit, max_bytes=settings.max_body, count=metrics.upload),
+        ],
         responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},
     )
-    app.state.context = Context(settings, store, artifacts, signals, random_seed)
+    app.state.context = Context(settings, store, artifacts, signals, metrics, random_seed)
     problems.install(app)
     for resource in (images, models, controls, jobs, legacy, health):
         app.include_router(resource.router)

@@ -16,7 +16,8 @@ from serve.config import Settings
 from serve.errors import ModelNotReady
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.signals import Signals
-from serve.jobs.store import JobStore, ModelVersion
+from serve.jobs.store import READY, JobStore, ModelVersion
+from serve.telemetry import ApiMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,12 @@ class Context:
     store: JobStore
     artifacts: ArtifactStore
     signals: Signals
+    metrics: ApiMetrics
     random_seed: Callable[[], int]
 
     async def serving(self) -> Served | None:
         """What is served now, if anything is."""
-        model = await to_thread.run_sync(self.store.serving)
+        model = await to_thread.run_sync(self.store.serving, self.settings.model)
         if model is None:
             return None
         version = ModelVersion(model.name, model.version, model.digest)
@@ -58,6 +60,17 @@ class Context:
         served = await self.serving()
         if served is None:
             raise ModelNotReady("No model is loaded yet; try again in a moment.", retry_after_s=5)
+        return served
+
+    async def warm(self) -> Served:
+        """What is served now, if samplers have it loaded: the pointer alone outlives a restart of everything.
+
+        Raises:
+            ModelNotReady: Nothing is served, or nobody says that samplers are ready.
+        """
+        served = await self.model()
+        if not await to_thread.run_sync(self.store.locked, READY):
+            raise ModelNotReady("The model is being loaded; try again in a moment.", retry_after_s=5)
         return served
 
 

@@ -22,7 +22,7 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", summary="Whether requests can be served")
 async def readyz(context: InContext) -> dict[str, str]:
     """503 until a model is loaded and warm."""
-    served = await context.model()
+    served = await context.warm()
     return {"status": "ready", "model": served.version.name, "version": served.version.version}
 
 

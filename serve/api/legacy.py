@@ -16,7 +16,7 @@ from controlnet.bundle import Manifest
 from serve.api import answers
 from serve.api.admission import Draft, settle
 from serve.api.context import Context, InContext, Tenant
-from serve.api.problems import InvalidFields, invalid
+from serve.api.problems import AboutJob, InvalidFields, invalid
 from serve.api.schemas import LONGEST_PROMPT, ControlRequest, ImagesRequest
 from serve.api.uploads import Uploads, read_form
 from serve.api.waiting import submit, succeeded
@@ -88,14 +88,18 @@ async def generate(request: Request, context: InContext, tenant: Tenant) -> Resp
         raise InvalidRequest("is required: the picture, as a file", field="image")
     draft = await to_thread.run_sync(_draft, form, files["image"], served.manifest, context)
     job = await submit(context, tenant, draft, served)
-    finished = await answers.Finished.read(context, await succeeded(context, job, request.receive))
+    try:
+        job = await succeeded(context, job, request.receive)
+    except AboutJob as failed:
+        raise AboutJob(_renamed(failed.error), failed.job_id) from None
+    finished = await answers.Finished.read(context, job)
     return await answers.archive(finished, "parameters.json", _used(form, finished))
 
 
 @router.get("/health", summary="Whether a model is loaded")
 async def health(context: InContext) -> dict[str, str]:
-    """200 once a model is served, 503 before."""
-    served = await context.model()
+    """200 once a model is loaded and warm, 503 before."""
+    served = await context.warm()
     return {"status": "ok", "model": served.version.name, "version": served.version.version}
 
 
@@ -129,8 +133,12 @@ def _draft(form: GenerateForm, image: bytes, manifest: Manifest, context: Contex
     except InvalidFields as error:
         raise error.renamed(_OURS_TO_THEIRS) from None
     except ServeError as error:
-        theirs = _OURS_TO_THEIRS.get(error.field or "", error.field)
-        raise type(error)(error.detail, field=theirs) from None
+        raise _renamed(error) from None
+
+
+def _renamed(error: ServeError) -> ServeError:
+    theirs = _OURS_TO_THEIRS.get(error.field or "", error.field)
+    return type(error)(error.detail, field=theirs, retry_after_s=error.retry_after_s)
 
 
 def _check_resolution(form: GenerateForm, manifest: Manifest) -> None:

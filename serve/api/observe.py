@@ -7,7 +7,6 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -16,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.api import problems
 from serve.errors import Internal, ServeError
+from serve.telemetry import ApiMetrics, bind
 
 log = logging.getLogger("serve.api")
 
@@ -23,14 +23,6 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 GONE = 499
 """Counted where the client left before there was an answer (nginx's number; it is never sent)."""
-
-
-class RequestMetrics(Protocol):
-    """Rate, errors, duration. `serve.telemetry.ApiMetrics` is one."""
-
-    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one answered request; `route` is the template, never the path."""
-        ...
 
 
 class Observe:
@@ -45,7 +37,7 @@ class Observe:
         clock: Seconds that only grow.
     """
 
-    def __init__(self, app: ASGIApp, metrics: RequestMetrics, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, app: ASGIApp, metrics: ApiMetrics, clock: Callable[[], float] = time.perf_counter) -> None:
         self._app = app
         self._metrics = metrics
         self._clock = clock
@@ -57,6 +49,10 @@ class Observe:
             return
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
+        with bind(request_id=request_id), self._metrics.in_flight():
+            await self._serve(scope, receive, send, request_id)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         began = self._clock()
         status = GONE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,12 +28,16 @@ class BodyLimit:
         app: What is limited.
         max_bytes: Of the body as received.
         seconds: From the first byte asked for to the last, against clients that send a byte a minute.
+        count: Told the size of each body that arrived whole.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float = 60.0) -> None:
+    def __init__(
+        self, app: ASGIApp, max_bytes: int, seconds: float = 60.0, count: Callable[[int], None] = lambda size: None
+    ) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._seconds = seconds
+        self._count = count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -60,6 +65,8 @@ class BodyLimit:
             complete = message["type"] != "http.request" or not message.get("more_body", False)
             if received > self._max_bytes:
                 raise self._too_large()
+            if complete and received:
+                self._count(received)
             return message
 
         await self._app(scope, limited, send)
@@ -152,7 +159,6 @@ async def read_form(request: Request, files: frozenset[str], max_bytes: int) -> 
     _content_type(request, "multipart/form-data")
     texts: dict[str, str] = {}
     contents: dict[str, bytes] = {}
-
     async with request.form(max_files=len(files) + 1, max_fields=MAX_FIELDS, max_part_size=max_bytes) as form:
         for name, value in form.multi_items():
             if name in texts or name in contents:

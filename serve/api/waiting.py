@@ -25,7 +25,9 @@ async def submit(context: Context, tenant: str, draft: Draft, served: Served) ->
         [await context.artifacts.put(tenant, picture.data, picture.header.suffix) for picture in pictures]
         for pictures in draft.pictures
     ]
-    return await to_thread.run_sync(context.store.submit, tenant, draft.with_keys(keys), served.version)
+    job = await to_thread.run_sync(context.store.submit, tenant, draft.with_keys(keys), served.version)
+    context.metrics.job(tenant, job.state)
+    return job
 
 
 async def succeeded(context: Context, job: Job, receive: Receive) -> Job:
@@ -65,6 +67,7 @@ async def _terminal(context: Context, job: Job) -> Job:
         if current is None:
             raise NotFound(f"The job {job.id} is gone.")
         if current.terminal:
+            context.metrics.job(job.tenant, current.state, (current.finished_at or job.created_at) - job.created_at)
             return current
         await context.signals.changed(seen, RECHECK_S)
 

@@ -18,15 +18,17 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 from obstore.store import MemoryStore
 from PIL import Image
+from prometheus_client import CollectorRegistry
 
 from controlnet.architecture import Architecture, ControlConfig, ScheduleConfig, TextConfig, UNetConfig, VAEConfig
 from controlnet.bundle import PARTS, TOKENIZER, Control, Defaults, File, Manifest, Size
 from serve.api.app import create_app
 from serve.config import Settings
 from serve.jobs.artifacts import ArtifactStore
-from serve.jobs.schema import open_database
+from serve.jobs.schema import events, jobs, locks, open_database, serving, soft
 from serve.jobs.signals import SqliteSignals
-from serve.jobs.store import JobResult, JobStore, Lease, ServedModel, StoredImage, StoredMap
+from serve.jobs.store import READY, JobResult, JobStore, Lease, ServedModel, StoredImage, StoredMap
+from serve.telemetry import ApiMetrics
 
 TENANT = "demo"
 RANDOM_SEED = 4_000_000_000
@@ -72,8 +74,8 @@ class Worker:
     async def succeed(self, lease: Lease) -> None:
         spec = lease.job.spec
         images, maps = [], []
-        for i, seed in enumerate(spec.seeds):
-            key = await self._artifacts.put(TENANT, picture(spec.width, spec.height + 0 * i, pnginfo=None), ".png")
+        for seed in spec.seeds:
+            key = await self._artifacts.put(TENANT, picture(spec.width, spec.height), ".png")
             images.append(StoredImage(key, seed, spec.width, spec.height))
         for control in spec.controls:
             for i, key in enumerate(control.images):
@@ -94,11 +96,17 @@ class Worker:
         self._store.cancelled(lease)
 
 
-class Requests(list[tuple[str, str, int, float]]):
-    """Metrics, as a list."""
+class Metrics(ApiMetrics):
+    """The real ones, and a list of what was observed."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests: list[tuple[str, str, int, float]] = []
+        super().__init__(self.registry)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        self.append((method, route, status, seconds))
+        super().observe(method, route, status, seconds)
+        self.requests.append((method, route, status, seconds))
 
 
 @pytest.fixture
@@ -155,11 +163,25 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path, tenant=TENANT, max_body=1 << 20, max_pixels_out=512 * 512, _env_file=None)
 
 
-@pytest.fixture
-def engine(settings: Settings) -> Iterator[sa.Engine]:
-    engine = open_database(settings.database_url)
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.Engine]:
+    """One file for all tests, which need not outlive a power cut: waiting for the disk would be most of their time."""
+    engine = open_database(f"sqlite:///{tmp_path_factory.mktemp('api') / 'jobs.db'}")
+
+    @sa.event.listens_for(engine, "before_cursor_execute", retval=True)
+    def no_sync(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+        return statement.replace("PRAGMA synchronous = FULL", "PRAGMA synchronous = OFF"), parameters
+
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def engine(database: sa.Engine) -> Iterator[sa.Engine]:
+    yield database
+    with soft(database).begin() as connection:
+        for table in (events, jobs, serving, locks):
+            connection.execute(sa.delete(table))
 
 
 @pytest.fixture
@@ -171,6 +193,7 @@ def bare_store(engine: sa.Engine) -> JobStore:
 @pytest.fixture
 def store(bare_store: JobStore, model: ServedModel) -> JobStore:
     bare_store.set_serving(model)
+    assert bare_store.take_lock(READY, "dispatcher", 3600)
     return bare_store
 
 
@@ -187,13 +210,13 @@ async def signals(engine: sa.Engine) -> AsyncIterator[SqliteSignals]:
 
 
 @pytest.fixture
-def metrics() -> Requests:
-    return Requests()
+def metrics() -> Metrics:
+    return Metrics()
 
 
 @pytest.fixture
 def make_app(
-    settings: Settings, bare_store: JobStore, artifacts: ArtifactStore, signals: SqliteSignals, metrics: Requests
+    settings: Settings, bare_store: JobStore, artifacts: ArtifactStore, signals: SqliteSignals, metrics: Metrics
 ) -> Callable[..., FastAPI]:
     """The app with some settings changed."""
 

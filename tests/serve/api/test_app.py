@@ -1,0 +1,82 @@
+"""The composition: documentation, lifespan, and what is never imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from serve.api.app import create_app
+from serve.config import Settings
+from serve.jobs.artifacts import ArtifactStore
+from serve.jobs.signals import SqliteSignals
+from serve.jobs.store import JobStore
+from tests.serve.api.conftest import Metrics
+
+
+def refs(node: Any) -> set[str]:
+    if isinstance(node, dict):
+        own = {node["$ref"]} if isinstance(node.get("$ref"), str) else set()
+        return own.union(*(refs(value) for value in node.values()))
+    return set().union(*(refs(item) for item in node)) if isinstance(node, list) else set()
+
+
+def test_neither_torch_nor_ray_is_imported() -> None:
+    check = "import sys, serve.api.__main__; print({'torch', 'ray', 'mlflow', 'transformers'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert (found.stdout.strip(), found.stderr) == ("set()", "")
+
+
+async def test_the_docs_are_there(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/docs")).status_code == 200
+
+
+async def test_openapi_describes_every_route(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    assert set(document["paths"]) == {
+        "/v1/images",
+        "/v1/models",
+        "/v1/controls",
+        "/v1/jobs/{job_id}",
+        "/model/generate",
+        "/model/health",
+        "/healthz",
+        "/readyz",
+        "/problems/{kind}",
+    }
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            assert operation["summary"]
+            assert operation["description"]
+
+
+async def test_openapi_has_no_dangling_reference(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    names = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert refs(document) <= names
+    assert "#/components/schemas/ImagesRequest" in refs(document)
+
+
+async def test_openapi_tells_the_operators_bounds_and_the_errors_type(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    request = document["components"]["schemas"]["ImagesRequest"]
+    assert request["properties"]["steps"]["maximum"] == 100
+    assert request["properties"]["controls"]["maxItems"] == 3
+    assert request["examples"]
+    answers = document["paths"]["/v1/images"]["post"]["responses"]
+    assert list(answers["4XX"]["content"]) == ["application/problem+json"]
+    assert set(answers["200"]["content"]) == {"application/json", "image/png", "application/zip"}
+
+
+async def test_what_was_opened_is_closed_in_order(
+    settings: Settings, bare_store: JobStore, artifacts: ArtifactStore, signals: SqliteSignals, metrics: Metrics
+) -> None:
+    closed: list[str] = []
+    calls = (lambda: closed.append("first"), lambda: closed.append("second"))
+    app: FastAPI = create_app(settings, bare_store, artifacts, signals, metrics, on_shutdown=calls)
+    async with app.router.lifespan_context(app):
+        assert closed == []
+    assert closed == ["first", "second"]

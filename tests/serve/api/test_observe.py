@@ -1,0 +1,76 @@
+"""Request ids and RED metrics."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from serve.jobs.store import JobStore
+from tests.serve.api.conftest import Metrics, connected
+
+
+async def test_a_sane_request_id_is_kept(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/healthz", headers={"X-Request-ID": "req-1.a_B"})
+    assert answer.headers["x-request-id"] == "req-1.a_B"
+
+
+@pytest.mark.parametrize("sent", ["", "a" * 65, "a b", "é".encode(), "-x", "a\tb", '"}'])
+async def test_any_other_is_replaced(client: httpx.AsyncClient, sent: str | bytes) -> None:
+    answer = await client.get("/healthz", headers={"X-Request-ID": sent})  # type: ignore[dict-item]
+    assert answer.headers["x-request-id"] != sent
+    assert len(answer.headers["x-request-id"]) == 24
+
+
+async def test_requests_are_counted_by_template(client: httpx.AsyncClient, metrics: Metrics) -> None:
+    await client.get("/v1/jobs/job_secret")
+    await client.get("/nowhere/at/all")
+    await client.get("/v1/images")
+    await client.get("/healthz")
+    await client.get("/model/health")
+    assert [entry[:3] for entry in metrics.requests] == [
+        ("GET", "/v1/jobs/{job_id}", 404),
+        ("GET", "unmatched", 404),
+        ("GET", "/v1/images", 405),
+        ("GET", "/healthz", 200),
+        ("GET", "/model/health", 200),
+    ]
+    assert all(seconds >= 0 for *_, seconds in metrics.requests)
+
+
+async def test_an_invented_method_is_no_label(client: httpx.AsyncClient, metrics: Metrics) -> None:
+    await client.request("BREW", "/healthz")
+    assert metrics.requests[0][0] == "other"
+
+
+async def test_refused_bodies_are_counted(make_app: Callable[..., FastAPI], store: JobStore, metrics: Metrics) -> None:
+    async with connected(make_app(max_body=10)) as client:
+        await client.post("/v1/images", json={"prompt": "a gear"})
+    assert metrics.requests[0][2] == 413
+
+
+async def test_each_request_is_one_log_line(client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "serve.api"):
+        answer = await client.get("/healthz")
+    (record,) = [record for record in caplog.records if record.name == "serve.api"]
+    assert record.__dict__["request_id"] == answer.headers["x-request-id"]
+    assert (record.__dict__["route"], record.__dict__["status"]) == ("/healthz", 200)
+
+
+async def test_answers_are_not_to_be_sniffed(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/healthz")).headers["x-content-type-options"] == "nosniff"
+
+
+async def test_bodies_are_measured(client: httpx.AsyncClient, metrics: Metrics) -> None:
+    await client.get("/healthz")
+    await client.post("/v1/images", content=b"x" * 77, headers={"Content-Type": "application/json"})
+    assert metrics.registry.get_sample_value("cn_upload_bytes_count") == 1
+    assert metrics.registry.get_sample_value("cn_upload_bytes_sum") == 77
+
+
+async def test_no_request_is_left_in_flight(client: httpx.AsyncClient, metrics: Metrics) -> None:
+    await client.get("/nowhere")
+    assert metrics.registry.get_sample_value("cn_http_requests_in_flight") == 0
