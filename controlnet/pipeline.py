@@ -12,7 +12,7 @@ depend on its neighbours. `pinned` fixes that bucket for every network, and with
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -166,12 +166,12 @@ class Pipeline:
         self.architecture = architecture
         self.device = torch.device(device)
         self.dtype = dtype
-        self.unet, self.vae, self.text = (self._place(net) for net in (unet, vae, text))
+        self.unet, self.vae, self.text = self._place(unet), self._place(vae), self._place(text)
         self.tokenizer = tokenizer
         self.controls = {name: self._place(net) for name, net in controls.items()}
         self.schedule = Schedule(architecture.schedule)
         # An embedding lives as long as the hint it was made from, so that images of one job share it.
-        self._embedded: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._embedded: MutableMapping[Tensor, dict[tuple[str, int | None], Tensor]] = WeakTensorKeyDictionary()
 
     @classmethod
     def load(
@@ -291,7 +291,7 @@ class Pipeline:
         bucket = pinned or bucket_for(len(states))
         latents = torch.stack([state.latent for state in states])
         pictures: list[npt.NDArray[np.uint8]] = []
-        for chunk in latents.split(bucket):
+        for chunk in torch.split(latents, bucket):
             padded = torch.cat([chunk, chunk[:1].expand(bucket - len(chunk), -1, -1, -1)])
             decoded = self.vae.decode(self.vae.from_latent(padded.to(self.dtype))).float()[: len(chunk)]
             levels = (decoded.clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8)
@@ -330,30 +330,32 @@ class Pipeline:
                 chunk = chunk + [(first[0], first[1], [0.0] * len(first[2]))] * (size - len(chunk))
                 rows = torch.tensor([row for row, _, _ in chunk], device=self.device)
                 hints = torch.stack([hint for _, hint, _ in chunk])
-                weights = torch.tensor([w for _, _, w in chunk], device=self.device, dtype=self.dtype)  # [G, 13]
+                scales = torch.tensor(
+                    [weights for _, _, weights in chunk], device=self.device, dtype=self.dtype
+                )  # [G, 13]
                 residuals = self.controls[name](x[rows], hints, t[rows], context[rows])
                 if total is None:
                     total = [torch.zeros((len(x), *r.shape[1:]), dtype=r.dtype, device=r.device) for r in residuals]
                 for i, residual in enumerate(residuals):
-                    total[i].index_add_(0, rows, residual * weights[:, i].view(-1, 1, 1, 1))
+                    total[i].index_add_(0, rows, residual * scales[:, i].view(-1, 1, 1, 1))
         return total
 
     def _encode_texts(self, texts: Sequence[str], pinned: int | None) -> list[Tensor]:
         ids = self.tokenizer(texts)  # [N, T]
         size = pinned or bucket_for(min(len(texts), BUCKETS[-1]))
         encoded: list[Tensor] = []
-        for chunk in ids.split(size):
+        for chunk in torch.split(ids, size):
             padded = torch.cat([chunk, chunk[:1].expand(size - len(chunk), -1)])
             encoded.extend(self.text(padded.to(self.device))[: len(chunk)])
         return encoded
 
     def _embed(self, control: Control, pinned: int | None) -> Tensor:
         """The embedded hint, [C0, h, w], computed once per hint tensor and control."""
-        known: dict[tuple[str, int | None], Tensor] = self._embedded.setdefault(control.hint, {})
+        known = self._embedded.setdefault(control.hint, {})
         key = (control.name, pinned)
         if key not in known:
-            hint = control.hint.to(self.device, self.dtype).expand(pinned or 1, -1, -1, -1)
-            known[key] = self.controls[control.name].embed(hint)[0]
+            hints = control.hint.to(self.device, self.dtype).expand(pinned or 1, -1, -1, -1)
+            known[key] = self.controls[control.name].embed(hints)[0]
         return known[key]
 
     def _step_noise(self, state: ImageState) -> Tensor:

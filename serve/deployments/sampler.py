@@ -40,7 +40,7 @@ class Sampler:
         settings: Of the platform.
     """
 
-    async def __init__(self, settings: Settings) -> None:
+    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
         configure_logging(settings.log_level)
         self._settings = settings
         self._device = _device(settings)
