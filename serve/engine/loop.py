@@ -79,17 +79,17 @@ class Engine:
         self._stats = Stats()
         self._step_pulse = Pulse(clock, lambda: self._stepping or scheduler.busy)
         self._finish_pulse = Pulse(clock, lambda: bool(self._finishing or self._finished))
-        self._threads = (
-            threading.Thread(target=self._loop, args=(self.step, lambda: scheduler.busy), name="engine-step"),
-            threading.Thread(target=self._loop, args=(self.finish, lambda: bool(self._finished)), name="engine-finish"),
-        )
+        lanes = {"step": (self.step, lambda: scheduler.busy), "finish": (self.finish, lambda: bool(self._finished))}
+        self._threads = [
+            threading.Thread(target=self._loop, args=lane, name=f"engine-{name}", daemon=True)
+            for name, lane in lanes.items()
+        ]
 
     # What anyone may call, from any thread.
 
     def start(self) -> None:
         """Run in two daemon threads from now on."""
         for thread in self._threads:
-            thread.daemon = True
             thread.start()
 
     def submit(self, image: Image, listener: Listener) -> None:
@@ -192,22 +192,20 @@ class Engine:
     def _run(self, batch: Batch) -> list[object]:
         """Start the newcomers, then step everyone: for each image its new state, or a `Failure`."""
         began = self._clock()
-        states = list(batch.states)
+        states = dict(enumerate(batch.states))
 
-        def start(places: Sequence[int]) -> list[object]:
-            return self._model.start([batch.images[i] for i in places])
+        def start(newcomers: Sequence[int]) -> list[object]:
+            return self._model.start([batch.images[i] for i in newcomers])
 
-        def step(places: Sequence[int]) -> list[object]:
-            return self._model.step(self._scheduler.pack(batch.key, [(batch.images[i], states[i]) for i in places]))
+        def step(healthy: Sequence[int]) -> list[object]:
+            return self._model.step(self._scheduler.pack(batch.key, [(batch.images[i], states[i]) for i in healthy]))
 
-        newcomers = [i for i, state in enumerate(states) if state is UNSTARTED]
-        for i, state in zip(newcomers, isolate(start, newcomers), strict=True):
-            states[i] = state
-        healthy = [i for i, state in enumerate(states) if not isinstance(state, Failure)]
-        for i, state in zip(healthy, isolate(step, healthy), strict=True):
-            states[i] = state
+        newcomers = [i for i, state in states.items() if state is UNSTARTED]
+        states |= zip(newcomers, isolate(start, newcomers), strict=True)
+        healthy = [i for i, state in states.items() if not isinstance(state, Failure)]
+        states |= zip(healthy, isolate(step, healthy), strict=True)
         self._count(batch, self._clock() - began)
-        return states
+        return list(states.values())
 
     def _count(self, batch: Batch, seconds: float) -> None:
         with self._changed:

@@ -28,11 +28,6 @@ class Pulse:
             self.beat()
 
     @property
-    def since(self) -> float:
-        """When work last went on."""
-        return self._last
-
-    @property
     def age(self) -> float:
         """Seconds since, 0 without work."""
         return self._clock() - self._last if self._busy() else 0.0
