@@ -48,7 +48,6 @@ _TURNS = {  # what undoes each EXIF orientation (EXIF 2.3, table 4)
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_TO_BYTE = [(level + 128) // 257 for level in range(1 << 16)]  # the nearest of 256 levels
 _BAND = 1 << 22  # pixels sent at a time, so that the picture is never in memory twice
 
 
@@ -132,6 +131,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (given.memory, given.memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])  # a mask is inherited from whoever starts us
     warnings.simplefilter("ignore")  # a picture must not write this platform's log
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a C library that prints must not speak in the protocol
@@ -185,10 +185,10 @@ def _normalise(image: Image.Image) -> Image.Image:
 def _planes(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """Colour as L, RGB or CMYK of 8 bits, and opacity as L if there is any."""
     if image.mode == "I;16":
-        wide = image.convert("I")
+        wide, levels = image.convert("I"), range(1 << 16)
         key = image.info.get("transparency")
-        alpha = None if key is None else wide.point([255 * (level != key) for level in range(1 << 16)], "L")
-        return wide.point(_TO_BYTE, "L"), alpha
+        alpha = None if key is None else wide.point([255 * (level != key) for level in levels], "L")
+        return wide.point([(level + 128) // 257 for level in levels], "L"), alpha  # the nearest of 256 levels
     if image.has_transparency_data:
         image = image.convert("RGBA") if image.mode not in ("LA", "RGBA") else image
         return image.convert(image.mode[:-1]), image.getchannel("A")
