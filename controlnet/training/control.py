@@ -18,8 +18,8 @@ from controlnet.unet import UNet
 class ControlTraining(pl.LightningModule):
     """Only the ControlNet learns: UNet and text encoder get no gradient and keep their bits.
 
-    The zero convolutions take a rate of their own: they start at zero and have the farthest to go, while the
-    copied trunk already knows pictures.
+    The hint encoder and the zero convolutions take a rate of their own: they start from nothing and have the
+    farthest to go, while the copied trunk already knows pictures.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class ControlTraining(pl.LightningModule):
         schedule: Schedule,
         optimizer: str,
         learning_rate: float,
-        zero_rate: float,
+        fresh_rate: float,
         gamma: float,
         late: float,
     ) -> None:
@@ -42,8 +42,8 @@ class ControlTraining(pl.LightningModule):
             text: the base's.
             schedule: the base's.
             optimizer: "muon" or "adamw".
-            learning_rate: of the copied trunk and the hint encoder.
-            zero_rate: of the zero convolutions.
+            learning_rate: of the copied trunk.
+            fresh_rate: of the hint encoder and the zero convolutions.
             gamma: of min-SNR.
             late: share of timesteps drawn from the noisiest 70 %, where the layout is decided.
         """
@@ -53,7 +53,7 @@ class ControlTraining(pl.LightningModule):
         self.text = text.requires_grad_(False).eval()
         self.schedule = schedule
         self.optimizer = optimizer
-        self.learning_rate, self.zero_rate = learning_rate, zero_rate
+        self.learning_rate, self.fresh_rate = learning_rate, fresh_rate
         self.gamma, self.late = gamma, late
 
     def on_train_epoch_start(self) -> None:
@@ -91,5 +91,5 @@ class ControlTraining(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimizer of the ControlNet alone; `Pace` sets the rates of each step."""
-        zero = {"control.zero_convs.": self.zero_rate, "control.middle_block_out.": self.zero_rate}
-        return make_optimizer(self.optimizer, self, self.learning_rate, fast=zero)
+        fresh = ("control.input_hint_block.", "control.zero_convs.", "control.middle_block_out.")
+        return make_optimizer(self.optimizer, self, self.learning_rate, fast=dict.fromkeys(fresh, self.fresh_rate))

@@ -1,6 +1,7 @@
 """Measure a bundle: how sharp its autoencoder is, and how well its pictures follow their maps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -16,7 +17,23 @@ CANNY = {"low_threshold": 60.0, "high_threshold": 140.0}
 """Thresholds that the measurements use, for maps and for results; also the bundle's defaults."""
 
 
-def evaluate(pipeline: Pipeline, control: str, pictures: Pictures, count: int = 64) -> dict[str, float]:
+CONDITIONS: Mapping[str, tuple[float, bool]] = MappingProxyType(
+    {
+        "canny_f1_control_g1": (1.0, True),
+        "canny_f1_control_g3": (3.0, True),
+        "canny_f1_no_control_g3": (3.0, False),
+    }
+)
+"""What samples are measured under: guidance, and whether the map steers."""
+
+
+def evaluate(
+    pipeline: Pipeline,
+    control: str,
+    pictures: Pictures,
+    count: int = 64,
+    conditions: Mapping[str, tuple[float, bool]] = CONDITIONS,
+) -> dict[str, float]:
     """Measure on the first `count` held-out pictures: 20 steps of DDIM, seeds 0, 1, 2 ...
 
     An F1 score says how well the canny edges of a result agree with those of the picture that the map
@@ -28,9 +45,10 @@ def evaluate(pipeline: Pipeline, control: str, pictures: Pictures, count: int = 
         control: name of a control whose annotator is canny.
         pictures: what the model has not seen.
         count: of pictures.
+        conditions: guidance, and whether the map steers, by the name of the measurement.
 
     Returns:
-        Means by name; the names say guidance (`g1`, `g3`) and condition.
+        Means by name.
     """
     annotate = find("canny")
     count = min(count, len(pictures))
@@ -42,7 +60,7 @@ def evaluate(pipeline: Pipeline, control: str, pictures: Pictures, count: int = 
         pairs = zip((annotate(image, CANNY) for image in made), maps, strict=True)
         return float(np.mean([canny_f1(a[..., 0] > 0, b[..., 0] > 0) for a, b in pairs]))
 
-    def sample(guidance: float, *, controlled: bool) -> list[Bytes]:
+    def sample(guidance: float, controlled: bool) -> list[Bytes]:
         specs = []
         for i, text in enumerate(texts):
             controls = (Control(control, to_hint(maps[i])),) if controlled else ()
@@ -59,7 +77,5 @@ def evaluate(pipeline: Pipeline, control: str, pictures: Pictures, count: int = 
         "psnr_vae": vae["psnr"],
         "canny_f1_vae": vae["canny_f1"],
         "canny_f1_unrelated": score([*true[1:], true[0]]),
-        "canny_f1_control_g1": score(sample(1.0, controlled=True)),
-        "canny_f1_control_g3": score(sample(3.0, controlled=True)),
-        "canny_f1_no_control_g3": score(sample(3.0, controlled=False)),
+        **{name: score(sample(guidance, controlled)) for name, (guidance, controlled) in conditions.items()},
     }

@@ -73,14 +73,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folder", type=Path, help="run folder")
     parser.add_argument("target", type=Path, help="folder of the bundle, which must not exist")
-    parser.add_argument("--held-out", type=Path, required=True, help="rendered parts, split held_out")
+    parser.add_argument("--held-out", type=Path, help="rendered parts, split held_out, to measure on")
+    parser.add_argument("--measured", type=Path, help="JSON of `evaluate` instead of measuring now")
     parser.add_argument("--name", default="parts-demo")
     parser.add_argument("--version", default="1.0.0")
     parser.add_argument("--created", type=datetime.fromisoformat, default=None, help="ISO 8601 with time zone")
     options = parser.parse_args()
 
-    pipeline = load_base(options.folder, {"canny": options.folder / "control-canny"})
-    metrics = evaluate(pipeline, "canny", RenderedParts(options.held_out))
+    metrics: dict[str, float] = {}
+    if options.measured:
+        metrics |= json.loads(options.measured.read_text())
+    if options.held_out:
+        pipeline = load_base(options.folder, {"canny": options.folder / "control-canny"})
+        metrics |= evaluate(pipeline, "canny", RenderedParts(options.held_out))
     for stage in ("vae", "base", "control-canny"):
         summary = read_summary(options.folder / stage)
         metrics[f"steps_{stage.removeprefix('control-')}"] = float(summary.steps)
@@ -95,7 +100,7 @@ def main() -> None:
         training_data=data,
         created=options.created or datetime.now().astimezone(),
     )
-    print(json.dumps({"digest": bundle.digest, "bytes": bundle.bytes, **metrics}, indent=2))
+    print(json.dumps({"digest": bundle.digest, "bytes": bundle.nbytes, **metrics}, indent=2))
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ def _control(config: Config) -> Stage:
             Schedule(architecture.schedule),
             config["optimizer"],
             config["learning_rate"],
-            config["zero_rate"],
+            config["fresh_rate"],
             config["gamma"],
             config["late"],
         ),

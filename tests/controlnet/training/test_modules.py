@@ -86,13 +86,14 @@ def test_the_control_learns_its_batch_and_the_base_keeps_its_bits(control, batch
     assert all(parameter.grad is None for parameter in (*control.unet.parameters(), *control.text.parameters()))
 
 
-def test_only_the_control_is_optimized_and_zero_convolutions_have_their_own_rate(control):
+def test_only_the_control_is_optimized_and_what_starts_from_nothing_has_a_rate_of_its_own(control):
     groups = control.configure_optimizers().param_groups
     optimized = {id(p) for group in groups for p in group["params"]}
     assert optimized == {id(p) for p in control.control.parameters()}
     fast = {id(p) for group in groups if group["lr"] == 6e-3 for p in group["params"]}
-    zero = (*control.control.zero_convs.parameters(), *control.control.middle_block_out.parameters())
-    assert fast == {id(p) for p in zero}
+    net = control.control
+    fresh = (net.input_hint_block, net.zero_convs, net.middle_block_out)
+    assert fast == {id(p) for part in fresh for p in part.parameters()}
 
 
 def test_an_untrained_control_changes_nothing(control, batch, noise):
