@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from controlnet.bundle import Bundle, write_bundle
+from controlnet.checkpoint.strict import CheckpointError
 from controlnet.generate import generate
 from controlnet.pipeline import Control, ImageSpec, ImageState, Pipeline, bucket_for
+from tests.networks import write_tokenizer
 
 SIZE = 32
 SPEC = ImageSpec("a gear", SIZE, SIZE, negative_prompt="rust", steps=4, guidance=3.0, seed=7)
@@ -236,3 +244,52 @@ def test_states_compare_by_identity(pipeline: Pipeline) -> None:
     a, b = pipeline.encode([SPEC, SPEC])
     assert isinstance(a, ImageState)
     assert a != b
+
+
+@pytest.fixture(scope="module")
+def bundle(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("bundle")
+    (folder / "words").mkdir()
+    return write_bundle(
+        folder / "bundle",
+        architecture=pipeline.architecture,
+        unet=pipeline.unet.state_dict(),
+        vae=pipeline.vae.state_dict(),
+        text=pipeline.text.state_dict(),
+        controls={name: (net.state_dict(), "canny", {}) for name, net in pipeline.controls.items()},
+        tokenizer=write_tokenizer(folder / "words"),
+        name="tiny",
+        version="1",
+        native_size=(SIZE, SIZE),
+        licence="CC0-1.0",
+        training_data="none",
+        metrics={},
+        created=datetime(2026, 1, 1, tzinfo=UTC),
+        dtype="float32",
+    )
+
+
+def test_a_bundle_makes_the_pictures_of_the_pipeline_it_was_written_from(pipeline: Pipeline, bundle: Bundle) -> None:
+    assert np.array_equal(generate(Pipeline.load(bundle), [MIXED[3]])[0], generate(pipeline, [MIXED[3]])[0])
+
+
+def test_weights_are_mapped_not_copied(bundle: Bundle) -> None:
+    """A weight lies inside the mapping of its file, so that the replicas of a machine share its pages."""
+    weight = Pipeline.load(bundle).unet.input_blocks[0][0].weight
+    lines = [line for line in Path("/proc/self/maps").read_text().splitlines() if "unet.safetensors" in line]
+    spans = [tuple(int(bound, 16) for bound in line.split()[0].split("-")) for line in lines]
+    assert any(low <= weight.data_ptr() < high for low, high in spans)
+
+
+def test_a_file_of_another_architecture_is_refused_with_all_its_keys(bundle: Bundle, tmp_path: Path) -> None:
+    folder = shutil.copytree(bundle.folder, tmp_path / "bundle")
+    control = load_file(folder / "controls/canny.safetensors")
+    save_file(
+        {"strange": torch.zeros(1)} | {k: v for k, v in control.items() if k != "zero_convs.0.0.bias"}, folder / "x"
+    )
+    (folder / "x").rename(folder / "controls/canny.safetensors")
+    manifest = json.loads((folder / "bundle.json").read_text())
+    manifest["files"]["controls/canny.safetensors"]["bytes"] = (folder / "controls/canny.safetensors").stat().st_size
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match=r"(?s)zero_convs.0.0.bias.*strange"):
+        Pipeline.load(folder)

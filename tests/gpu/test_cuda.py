@@ -1,0 +1,51 @@
+"""What the library promises on a CPU, on a CUDA device: `make test-gpu`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from controlnet.generate import generate
+from controlnet.pipeline import Control, ImageSpec, Pipeline
+from tests.networks import tiny_pipeline
+
+pytestmark = pytest.mark.gpu
+
+SPEC = ImageSpec("a gear", 32, 32, negative_prompt="rust", steps=4, guidance=3.0, seed=7)
+
+
+@pytest.fixture(scope="module")
+def pipelines(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pipeline, Pipeline]:
+    if not torch.cuda.is_available():
+        pytest.fail("no CUDA device here: these tests need one")
+    on_cpu = tiny_pipeline(tmp_path_factory.mktemp("tokenizer"))
+    again = tiny_pipeline(tmp_path_factory.mktemp("again"))
+    on_gpu = Pipeline(
+        again.architecture,
+        unet=again.unet,
+        vae=again.vae,
+        text=again.text,
+        tokenizer=again.tokenizer,
+        controls=again.controls,
+        device="cuda",
+    )
+    return on_cpu, on_gpu
+
+
+def specs() -> list[ImageSpec]:
+    hint = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(1))
+    return [SPEC, replace(SPEC, seed=8, controls=(Control("canny", hint),)), replace(SPEC, guidance=1.0, seed=9)]
+
+
+def test_a_gpu_makes_the_cpus_pictures(pipelines: tuple[Pipeline, Pipeline]) -> None:
+    on_cpu, on_gpu = (np.stack(generate(pipeline, specs())).astype(int) for pipeline in pipelines)
+    assert np.abs(on_cpu - on_gpu).max() <= 2
+
+
+def test_pinned_bytes_do_not_depend_on_neighbours(pipelines: tuple[Pipeline, Pipeline]) -> None:
+    alone = [generate(pipelines[1], [spec], pinned=8)[0] for spec in specs()]
+    together = generate(pipelines[1], specs(), pinned=8)
+    assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
