@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def import_checkpoint(file: str | Path, *, like: Architecture = SD15, control: s
     parts, strange = original.split(state)
     absent = [part for part in ("unet", "vae", "text") if part not in parts]
     if absent:
-        held = ", ".join(parts) or ("a control alone" if original.STRIPPED_CONTROL in state else "no known part")
+        held = _names(parts) or ("a control alone" if original.STRIPPED_CONTROL in state else "no known part")
         raise CheckpointError(f"{what} is no full checkpoint: {', '.join(absent)} missing; it holds {held}.")
     architecture = infer_architecture(
         unet=parts["unet"], vae=parts["vae"], text=parts["text"], control=parts.get("control"), like=like, what=what
@@ -112,7 +112,7 @@ def import_control(source: str | Path, *, architecture: Architecture) -> State:
         return state
     parts, strange = original.split(state)
     if "control" not in parts:
-        raise CheckpointError(f"{what} holds no ControlNet; it holds {', '.join(parts) or 'nothing that is known'}.")
+        raise CheckpointError(f"{what} holds no ControlNet; it holds {_names(parts) or 'no known part'}.")
     refuse_family(parts["control"], architecture.unet.context_dim, what=what)
     expected = original.merge({"control": blank("control", architecture)})
     check(expected, original.merge({"control": parts["control"]}) | strange, what=what)
@@ -183,6 +183,10 @@ def blank(part: str, architecture: Architecture) -> dict[str, Tensor]:
             case _:
                 raise ValueError(f"part is {part!r}: choose from unet, vae, text, control")
     return net.state_dict()
+
+
+def _names(parts: Collection[str]) -> str:
+    return ", ".join(part for part in original.PREFIXES if part in parts)
 
 
 def _from_diffusers(part: str, state: State, architecture: Architecture, *, what: str) -> dict[str, Tensor]:

@@ -65,7 +65,6 @@ def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def main(arguments: list[str]) -> int:
     """Convert; the one line on stderr says what went wrong."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash leaves no gigabytes behind
     if len(arguments) != 2:
         print("usage: python -m controlnet.checkpoint.unpickle IN.ckpt OUT.safetensors", file=sys.stderr)
         return 2
@@ -74,10 +73,12 @@ def main(arguments: list[str]) -> int:
         save_file(load(source), target, metadata={"format": "pt"})
     except Exception as error:
         # Torch's own text goes on to advise turning the protection off: its first line is what matters.
-        print(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+        reason = str(error).strip().partition("\n")[0] or "no reason given"
+        print(f"{type(error).__name__}: {reason}", file=sys.stderr)
         return 1
     return 0
 
 
 if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash leaves no gigabytes behind
     raise SystemExit(main(sys.argv[1:]))

@@ -141,3 +141,8 @@ def flat(make_bundle: Callable[[Architecture], Bundle]) -> Bundle:
 def like(bundle: Bundle) -> Architecture:
     name = next(name for name, numbers in ARCHITECTURES.items() if numbers == bundle.manifest.architecture)
     return LIKE[name]
+
+
+@pytest.fixture(scope="session")
+def flat_like() -> Architecture:
+    return LIKE["flat"]
