@@ -12,7 +12,6 @@ from serve.jobs.signals import open_signals
 from serve.jobs.store import JobStore
 from serve.telemetry import ApiMetrics, configure_logging
 
-MOST_CONNECTIONS = 1024
 MOST_HEADER_BYTES = 32 << 10
 LAST_WORDS_S = 8  # for requests in flight when stopping; `cnserve up` waits 10. Their jobs go on in any case
 
@@ -41,7 +40,6 @@ def main() -> None:
         access_log=False,  # `observe` writes a line with the request's id
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=MOST_CONNECTIONS,
         h11_max_incomplete_event_size=MOST_HEADER_BYTES,
         timeout_graceful_shutdown=LAST_WORDS_S,
     )

@@ -10,11 +10,12 @@ from pydantic import ValidationError
 
 from serve.api import answers
 from serve.api.admission import settle
-from serve.api.context import InContext, Tenant
+from serve.api.context import Context, InContext, Tenant
 from serve.api.problems import invalid
 from serve.api.schemas import ImagesAnswer, ImagesRequest
 from serve.api.uploads import read_request
 from serve.api.waiting import submit, succeeded
+from serve.jobs.store import Job
 
 router = APIRouter(tags=["images"])
 
@@ -52,8 +53,14 @@ async def create_images(request: Request, context: InContext, tenant: Tenant) ->
     Pictures are given as base64 in the JSON, or by name beside it:
     `curl -F 'request={"prompt": "a brass gear", "controls": [{"type": "canny", "image": "it"}]}' -F it=@photo.jpg`
     """
-    settings = context.settings
     media = answers.choose(request.headers.get("accept"))
+    job = await succeeded(context, await _admit(request, context, tenant, media), request.receive)
+    return await answers.render(await answers.Finished.read(context, job), media)
+
+
+async def _admit(request: Request, context: Context, tenant: str, media: str) -> Job:
+    """Read, settle and submit. A function of its own, so that the wait does not hold the pictures in memory."""
+    settings = context.settings
     served = await context.model()
     max_files = max(1, settings.max_controls * settings.max_images)
     data, uploads = await read_request(request, max_files, settings.max_body)
@@ -63,6 +70,4 @@ async def create_images(request: Request, context: InContext, tenant: Tenant) ->
         raise invalid(error) from None
     draft = await to_thread.run_sync(settle, wanted, uploads, served.manifest, settings, context.random_seed)
     answers.check(media, draft.spec.n)
-    job = await submit(context, tenant, draft, served)
-    job = await succeeded(context, job, request.receive)
-    return await answers.render(await answers.Finished.read(context, job), media)
+    return await submit(context, tenant, draft, served)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from anyio import to_thread
@@ -13,6 +14,8 @@ from serve.api.schemas import ModelAnswer
 from serve.errors import NotFound
 
 router = APIRouter(tags=["jobs"])
+
+_ID = re.compile(r"job_[0-9a-f]{1,64}")
 
 
 class JobAnswer(BaseModel):
@@ -32,7 +35,7 @@ class JobAnswer(BaseModel):
 @router.get("/v1/jobs/{job_id}", summary="Where a job stands")
 async def get_job(job_id: str, context: InContext, tenant: Tenant) -> JobAnswer:
     """Another team's job is as unknown as one that never was."""
-    job = await to_thread.run_sync(context.store.get, job_id, tenant)
+    job = await to_thread.run_sync(context.store.get, job_id, tenant) if _ID.fullmatch(job_id) else None
     if job is None:
         raise NotFound("There is no such job.")
     return JobAnswer(

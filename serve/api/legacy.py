@@ -21,6 +21,7 @@ from serve.api.schemas import LONGEST_PROMPT, ControlRequest, ImagesRequest
 from serve.api.uploads import Uploads, read_form
 from serve.api.waiting import submit, succeeded
 from serve.errors import InvalidRequest, ServeError
+from serve.jobs.store import Job
 
 router = APIRouter(prefix="/model", tags=["first demo"])
 
@@ -78,16 +79,7 @@ def _schema() -> dict[str, Any]:
 )
 async def generate(request: Request, context: InContext, tenant: Tenant) -> Response:
     """Exactly `num_samples` images in a zip, the map apart from them, white on black."""
-    served = await context.model()
-    texts, files = await read_form(request, frozenset({"image"}), context.settings.max_body)
-    try:
-        form = GenerateForm.model_validate(texts)
-    except ValidationError as error:
-        raise invalid(error) from None
-    if "image" not in files:
-        raise InvalidRequest("is required: the picture, as a file", field="image")
-    draft = await to_thread.run_sync(_draft, form, files["image"], served.manifest, context)
-    job = await submit(context, tenant, draft, served)
+    form, job = await _admit(request, context, tenant)
     try:
         job = await succeeded(context, job, request.receive)
     except AboutJob as failed:
@@ -101,6 +93,20 @@ async def health(context: InContext) -> dict[str, str]:
     """200 once a model is loaded and warm, 503 before."""
     served = await context.warm()
     return {"status": "ok", "model": served.version.name, "version": served.version.version}
+
+
+async def _admit(request: Request, context: Context, tenant: str) -> tuple[GenerateForm, Job]:
+    """Read, settle and submit. A function of its own, so that the wait does not hold the picture in memory."""
+    served = await context.model()
+    texts, files = await read_form(request, frozenset({"image"}), context.settings.max_body)
+    try:
+        form = GenerateForm.model_validate(texts)
+    except ValidationError as error:
+        raise invalid(error) from None
+    if "image" not in files:
+        raise InvalidRequest("is required: the picture, as a file", field="image")
+    draft = await to_thread.run_sync(_draft, form, files["image"], served.manifest, context)
+    return form, await submit(context, tenant, draft, served)
 
 
 def _draft(form: GenerateForm, image: bytes, manifest: Manifest, context: Context) -> Draft:

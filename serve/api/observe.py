@@ -14,13 +14,16 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.api import problems
-from serve.errors import Internal, ServeError
+from serve.errors import Internal, Overloaded, ServeError
 from serve.telemetry import ApiMetrics, bind
 
 log = logging.getLogger("serve.api")
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+ALWAYS = frozenset({"/healthz", "/readyz"})
+"""Answered however busy it is: a process that is restarted for being busy helps nobody."""
+
 GONE = 499
 """Counted where the client left before there was an answer (nginx's number; it is never sent)."""
 
@@ -34,12 +37,18 @@ class Observe:
     Args:
         app: What is observed.
         metrics: Told of every request.
+        most: Requests answered at once; one more is told to come back. What a body may hold in memory, times this, is
+            what the process may need.
         clock: Seconds that only grow.
     """
 
-    def __init__(self, app: ASGIApp, metrics: ApiMetrics, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: ApiMetrics, most: int = 512, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         self._app = app
         self._metrics = metrics
+        self._most = most
+        self._running = 0
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,8 +58,12 @@ class Observe:
             return
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
-        with bind(request_id=request_id), self._metrics.in_flight():
-            await self._serve(scope, receive, send, request_id)
+        self._running += 1
+        try:
+            with bind(request_id=request_id), self._metrics.in_flight():
+                await self._serve(scope, receive, send, request_id)
+        finally:
+            self._running -= 1
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         began = self._clock()
@@ -68,6 +81,8 @@ class Observe:
             await send(message)
 
         try:
+            if self._running > self._most and scope["path"] not in ALWAYS:
+                raise Overloaded(f"More than {self._most} requests are being answered.", retry_after_s=1)
             await self._app(scope, receive, tagged)
         except ClientDisconnect:
             pass

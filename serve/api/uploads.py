@@ -129,7 +129,7 @@ async def read_request(request: Request, max_files: int, max_bytes: int) -> tupl
         HTTPException: 415 for another content type.
     """
     if _content_type(request, "application/json", "multipart/form-data") == "application/json":
-        data = await request.body()
+        data = b"".join([chunk async for chunk in request.stream()])  # body() would keep it as long as the request
         return await to_thread.run_sync(strictjson.loads, data), Uploads(multipart=False)
     uploads = Uploads()
     texts: dict[str, bytes] = {}

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from controlnet.bundle import Manifest
+from controlnet.samplers import SAMPLERS
 from serve.api.admission import Draft, settle
 from serve.api.problems import InvalidFields
 from serve.api.schemas import ImagesRequest
@@ -152,3 +153,7 @@ def test_two_bad_parameters_are_both_named(admit: Any) -> None:
 
 def test_n_bounds_come_before_pictures_are_read(admit: Any) -> None:
     assert refused(admit, n=13, controls=[canny(image="!" * 100)]).field == "n"
+
+
+def test_every_sampler_can_be_asked_for(admit: Any) -> None:
+    assert [admit(sampler=name).spec.sampler for name in SAMPLERS] == list(SAMPLERS)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
+from serve.api.observe import Observe
 from serve.jobs.store import JobStore
-from tests.serve.api.conftest import Metrics, connected
+from tests.serve.api.conftest import Metrics, connected, problem_of
 
 
 async def test_a_sane_request_id_is_kept(client: httpx.AsyncClient) -> None:
@@ -58,6 +62,28 @@ async def test_each_request_is_one_log_line(client: httpx.AsyncClient, caplog: p
     (record,) = [record for record in caplog.records if record.name == "serve.api"]
     assert record.__dict__["request_id"] == answer.headers["x-request-id"]
     assert (record.__dict__["route"], record.__dict__["status"]) == ("/healthz", 200)
+
+
+async def test_one_request_too_many_is_told_to_come_back(metrics: Metrics) -> None:
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/slow":
+            entered.set()
+            await leave.wait()
+        await Response("ok")(scope, receive, send)
+
+    transport = httpx.ASGITransport(Observe(app, metrics, most=1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+        slow = asyncio.create_task(client.get("/slow"))
+        await entered.wait()
+        refused = await client.get("/fast")
+        assert problem_of(refused, 503)["type"] == "/problems/overloaded"
+        assert refused.headers["retry-after"] == "1"
+        assert (await client.get("/healthz")).status_code == 200
+        leave.set()
+        assert (await slow).status_code == 200
+        assert (await client.get("/fast")).status_code == 200
 
 
 async def test_answers_are_not_to_be_sniffed(client: httpx.AsyncClient) -> None:

@@ -151,3 +151,10 @@ def test_base64_is_strict(text: str) -> None:
 
 def test_base64_with_and_without_a_data_url() -> None:
     assert decode_base64("AAEC", "image") == decode_base64("data:image/png;base64,AAEC", "image") == b"\0\1\2"
+
+
+def test_a_phones_second_picture_is_no_animation() -> None:
+    buffer = io.BytesIO()
+    frames = [Image.new("RGB", (30, 20)), Image.new("RGB", (15, 10))]
+    frames[0].save(buffer, "MPO", save_all=True, append_images=frames[1:])
+    assert read_header(buffer.getvalue(), "image", MAX_PIXELS) == Header(30, 20, ".jpg")
