@@ -75,15 +75,18 @@ class Line:
         """Seat whom the rows that are left can hold."""
         room = self.limit - sum(seat.image.rows for seat in self.running.values())
         horizon: int | None = None  # from this place on, nobody may overtake
-        for place, image in list(self.waiting.values()):
+        joining = []
+        for place, image in self.waiting.values():
             if room == 0 or (horizon is not None and place >= horizon):
-                return
+                break
             if image.rows <= room:
-                del self.waiting[image.id]
-                self.running[image.id] = Seat(image)
+                joining.append(image)
                 room -= image.rows
             elif horizon is None:
                 horizon = place + image.rows + self.limit
+        for image in joining:
+            del self.waiting[image.id]
+            self.running[image.id] = Seat(image)
 
     def move(self, image: Image, outcome: object) -> Move | None:
         """Take an image's new state; it gives up its seat with its last step or a failure."""
