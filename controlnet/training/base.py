@@ -8,6 +8,7 @@ from torch import Tensor
 
 from controlnet.diffusion import Schedule
 from controlnet.text import TextEncoder
+from controlnet.training.layout import channels_last
 from controlnet.training.losses import denoising_loss, min_snr_weights
 from controlnet.training.optimizers import make_optimizer
 from controlnet.unet import UNet
@@ -26,7 +27,7 @@ class BaseTraining(pl.LightningModule):
         gamma: float,
     ) -> None:
         super().__init__()
-        self.unet = unet.to(memory_format=torch.channels_last)
+        self.unet = channels_last(unet)
         self.text = text
         self.schedule = schedule
         self.optimizer = optimizer

@@ -10,6 +10,7 @@ from controlnet.control import ControlNet
 from controlnet.diffusion import Schedule
 from controlnet.text import TextEncoder
 from controlnet.training.base import stratified_timesteps
+from controlnet.training.layout import channels_last
 from controlnet.training.losses import denoising_loss, min_snr_weights
 from controlnet.training.optimizers import make_optimizer
 from controlnet.unet import UNet
@@ -48,8 +49,8 @@ class ControlTraining(pl.LightningModule):
             late: share of timesteps drawn from the noisiest 70 %, where the layout is decided.
         """
         super().__init__()
-        self.control = control.to(memory_format=torch.channels_last)
-        self.unet = unet.to(memory_format=torch.channels_last).requires_grad_(False).eval()
+        self.control = channels_last(control)
+        self.unet = channels_last(unet).requires_grad_(False).eval()
         self.text = text.requires_grad_(False).eval()
         self.schedule = schedule
         self.optimizer = optimizer

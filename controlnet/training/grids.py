@@ -46,7 +46,7 @@ def to_bytes(images: Tensor) -> list[Bytes]:
 def reconstructions(vae: VAE, images: Tensor) -> tuple[Bytes, dict[str, float]]:
     """Show pictures [B, 3, H, W] over their reconstructions, and measure these."""
     device = next(vae.parameters()).device
-    decoded = [vae.decode(vae.encode(part.to(device)).mode()).cpu() for part in images.split(8)]
+    decoded = [vae.decode(vae.encode(part.to(device)).mode()).cpu() for part in torch.split(images, 8)]
     true, made = to_bytes(images), to_bytes(torch.cat(decoded))
     metrics = {
         "psnr": float(np.mean([psnr(a, b) for a, b in zip(made, true, strict=True)])),

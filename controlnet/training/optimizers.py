@@ -27,7 +27,8 @@ def orthogonalize(matrix: Tensor, iterations: int = 5) -> Tensor:
         product = polynomial @ product
         gram = polynomial @ gram @ polynomial
     x = product @ x
-    return x.T if tall else x
+    result: Tensor = x.T if tall else x
+    return result
 
 
 class Muon(Optimizer):
@@ -72,7 +73,8 @@ class Muon(Optimizer):
             state["momentum"] = torch.zeros_like(grad)
         state["momentum"].lerp_(grad, 1 - group["momentum"])
         matrix = grad.lerp(state["momentum"], group["momentum"]).flatten(1)
-        return (orthogonalize(matrix) * (0.2 * max(matrix.shape) ** 0.5)).view(parameter.shape)
+        update: Tensor = orthogonalize(matrix) * (0.2 * max(matrix.shape) ** 0.5)
+        return update.view(parameter.shape)
 
     def _adam(self, parameter: nn.Parameter, group: dict[str, Any]) -> Tensor:
         grad, state = parameter.grad, self.state[parameter]
@@ -86,7 +88,8 @@ class Muon(Optimizer):
         state["mean"].lerp_(grad, 1 - first)
         state["square"].mul_(second).addcmul_(grad, grad, value=1 - second)
         spread = (state["square"] / (1 - second**count)).sqrt_().add_(group["eps"])
-        return state["mean"] / (1 - first**count) / spread
+        update: Tensor = state["mean"] / (1 - first**count) / spread
+        return update
 
 
 def make_optimizer(

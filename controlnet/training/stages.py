@@ -31,6 +31,7 @@ from controlnet.training.data import (
     cache_latents,
     to_tensor,
 )
+from controlnet.training.layout import channels_last
 from controlnet.training.losses import ReconstructionLoss
 from controlnet.training.store import parse_architecture, read_summary, read_weights
 from controlnet.training.tokenizer import write_tokenizer
@@ -185,7 +186,7 @@ def _trained_vae(folder: Path) -> tuple[Architecture, VAE]:
     architecture = read_summary(folder / "vae").architecture
     vae = VAE(architecture.vae)
     vae.load_state_dict(read_weights(folder / "vae", "vae"))
-    return architecture, vae.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return architecture, channels_last(vae.eval().requires_grad_(False))
 
 
 def _cached(file: Path, vae: VAE, pictures: Pictures, mirrored: bool) -> Tensor:

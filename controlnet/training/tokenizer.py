@@ -1,19 +1,18 @@
 """Make a small byte-level BPE in CLIP's own file format (`vocab.json`, `merges.txt`)."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
-import regex
-
 BOS = "<|startoftext|>"
 EOS = "<|endoftext|>"
 END_OF_WORD = "</w>"
 
-# How CLIP cuts text into words before it merges (openai/CLIP, simple_tokenizer.py).
-_WORDS = regex.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+", regex.IGNORECASE)
+# How CLIP cuts text into words before it merges (openai/CLIP, simple_tokenizer.py): letters, one digit, the rest.
+_WORDS = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|(?:[^\s\w]|_)+", re.IGNORECASE)
 
 Symbols = tuple[str, ...]
 
@@ -27,8 +26,7 @@ def bytes_to_unicode() -> list[str]:
 
 def pieces(text: str) -> list[str]:
     """Cut text into the words that BPE works on: "close-up" is three of them."""
-    found: list[str] = _WORDS.findall(text.lower())
-    return found
+    return _WORDS.findall(text.lower())
 
 
 def _merged(word: Symbols, pair: tuple[str, str]) -> Symbols:

@@ -6,6 +6,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from controlnet.training.layout import channels_last
 from controlnet.training.losses import ReconstructionLoss
 from controlnet.training.optimizers import make_optimizer
 from controlnet.vae import VAE
@@ -16,7 +17,7 @@ class VAETraining(pl.LightningModule):
 
     def __init__(self, vae: VAE, loss: ReconstructionLoss, optimizer: str, learning_rate: float) -> None:
         super().__init__()
-        self.vae = vae.to(memory_format=torch.channels_last)
+        self.vae = channels_last(vae)
         self.loss = loss
         self.optimizer = optimizer
         self.learning_rate = learning_rate
@@ -42,5 +43,5 @@ def latent_scale(vae: VAE, images: Tensor) -> float:
     It drifts while the VAE trains, so it is measured at the end.
     """
     device = next(vae.parameters()).device
-    means = [vae.encode(part.to(device)).mean.float().cpu() for part in images.split(16)]
+    means = [vae.encode(part.to(device)).mean.float().cpu() for part in torch.split(images, 16)]
     return float(1 / torch.cat(means).std())
