@@ -129,6 +129,7 @@ def start_ray() -> None:
         logging_level=logging.WARNING,
         configure_logging=True,
     )
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # the terminal is for what a person wants to know
     # Nobody outside reaches Ray: the api talks to the store, and the deployments to each other by handle.
     ray_serve.start(proxy_location="Disabled", logging_config={"encoding": "JSON", "enable_access_log": False})
 
