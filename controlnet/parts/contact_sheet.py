@@ -17,10 +17,7 @@ def _portrait(kind: str, row: int, column: int) -> Scene:
     scene = next(
         scene
         for scene in map(sample_scene, range(1000 * row + 100 * column, 10**9))
-        if not scene.close_up
-        and len(scene.parts) == 1
-        and scene.parts[0].kind == kind
-        and scene.parts[0].radius > 0.32
+        if not scene.close_up and len(scene.parts) == 1 and scene.parts[0].kind == kind and scene.parts[0].radius > 0.32
     )
     defect = DEFECTS[(0, 0, 1, 0, 2, 0, 1, 2)[column]]
     material = MATERIALS[(row + column) % 4]

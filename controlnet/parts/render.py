@@ -57,9 +57,7 @@ class Rendering:
     materials: Bytes
 
 
-def _surface(
-    ground: Ground, scene: Scene, index: npt.NDArray[np.intp], wall: npt.NDArray[np.bool_]
-) -> shading.Surface:
+def _surface(ground: Ground, scene: Scene, index: npt.NDArray[np.intp], wall: npt.NDArray[np.bool_]) -> shading.Surface:
     def seen(field: Field) -> Field:
         return field.ravel().take(index)
 
@@ -97,9 +95,7 @@ def _tints(scene: Scene, bench: Field) -> tuple[Field, Field, Field]:
     return albedo, highlight, np.array([0, *(metal.rim for metal in metals)], np.float32)
 
 
-def _paint(
-    scene: Scene, ground: Ground, index: npt.NDArray[np.intp], z: Field, wall: npt.NDArray[np.bool_]
-) -> Field:
+def _paint(scene: Scene, ground: Ground, index: npt.NDArray[np.intp], z: Field, wall: npt.NDArray[np.bool_]) -> Field:
     surface = _surface(ground, scene, index, wall)
     owner = ground.owner.ravel().take(index)
     rust, scratch = ground.rust.ravel().take(index), ground.scratch.ravel().take(index)
@@ -145,9 +141,7 @@ def render(scene: Scene, size: int = 128) -> Rendering:
     for owner, part in enumerate(scene.parts, start=1):
         ground.lay(part, owner, scene.light.azimuth)
     index, z, wall = ground.visible()
-    linear = cv2.resize(
-        _paint(scene, ground, index, z, wall), (size, size), interpolation=cv2.INTER_AREA
-    )
+    linear = cv2.resize(_paint(scene, ground, index, z, wall), (size, size), interpolation=cv2.INTER_AREA)
     # Maps are sampled at pixel centres, never averaged: a blend of two labels is a third label.
     middle = slice(SUPERSAMPLING // 2, None, SUPERSAMPLING)
     owner_map = ground.owner.ravel().take(index[middle, middle])

@@ -82,9 +82,7 @@ def _defect(rng: np.random.Generator, sound: float) -> str:
     return "scratch" if rng.random() < 0.5 else "rust"
 
 
-def _part(
-    rng: np.random.Generator, kind: str, material: str, defect: str, place: tuple[float, ...]
-) -> Part:
+def _part(rng: np.random.Generator, kind: str, material: str, defect: str, place: tuple[float, ...]) -> Part:
     x, y, radius = place
     return Part(
         kind=kind,
@@ -168,10 +166,7 @@ def held_out(scene: Scene) -> bool:
 
 
 _ADJECTIVES = {"none": "", "scratch": "scratched", "rust": "rusty"}
-_PLURALS = {
-    kind: "discs" if kind == "disc" else "washers" if kind == "washer" else f"{kind}s"
-    for kind in KINDS
-}
+_PLURALS = {kind: "discs" if kind == "disc" else "washers" if kind == "washer" else f"{kind}s" for kind in KINDS}
 _BENCH_NAMES = {bench: "light" if bench == "cream" else bench for bench in BENCHES}
 _COUNTS = {1: "a", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 _SINGLE_OPENINGS = ("", "", "a photo of ", "a picture of ")
@@ -207,9 +202,7 @@ VOCABULARY: tuple[str, ...] = tuple(
 def _phrase(part: Part, count: int, *, article: bool) -> str:
     noun = part.kind if count == 1 else _PLURALS[part.kind]
     number = _COUNTS[count] if article or count > 1 else ""
-    return " ".join(
-        word for word in (number, _ADJECTIVES[part.defect], part.material, noun) if word
-    )
+    return " ".join(word for word in (number, _ADJECTIVES[part.defect], part.material, noun) if word)
 
 
 def _groups(parts: tuple[Part, ...]) -> list[tuple[Part, int]]:

@@ -168,16 +168,12 @@ def metal(surface: Surface, light: Light) -> tuple[Field, Field]:
     body += surface.lamp * (np.float32(0.40) * lambert + np.float32(0.42) * (cone - 0.28))
     body *= 1 + np.float32(0.07) * surface.grain
     shine = surface.lamp * (
-        np.float32(0.62) * gloss
-        + np.float32(0.34) * cone
-        + np.float32(1.1) * surface.polish * sharp
+        np.float32(0.62) * gloss + np.float32(0.34) * cone + np.float32(1.1) * surface.polish * sharp
     )
     return np.maximum(body, 0.02), shine
 
 
-def bench(
-    colour: RGB, light: Light, shape: tuple[int, int], rng: np.random.Generator
-) -> tuple[Field, Field]:
+def bench(colour: RGB, light: Light, shape: tuple[int, int], rng: np.random.Generator) -> tuple[Field, Field]:
     """Paint the empty bench.
 
     Returns:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 import torch
@@ -78,4 +77,3 @@ def test_the_control_is_connected(pipeline: Pipeline) -> None:
 def test_it_takes_what_the_papers_model_takes(pipeline: Pipeline) -> None:
     counts = [sum(p.numel() for p in net.parameters()) for net in (pipeline.unet, pipeline.controls["canny"])]
     assert counts == [859_520_964, 361_279_120]
-

@@ -64,10 +64,7 @@ def test_a_part_is_visible_and_nearer_than_the_bench(kind: str) -> None:
 def test_only_rusty_parts_show_rust() -> None:
     sound = portrait()
     rusty = dataclasses.replace(sound, parts=(dataclasses.replace(sound.parts[0], defect="rust"),))
-    shares = [
-        (render(scene).segmentation == PALETTE["rust"]).all(axis=2).sum()
-        for scene in (sound, rusty)
-    ]
+    shares = [(render(scene).segmentation == PALETTE["rust"]).all(axis=2).sum() for scene in (sound, rusty)]
     assert shares[0] == 0
     assert shares[1] > 100
 
@@ -103,9 +100,7 @@ def test_black_on_dark_keeps_its_contour(kind: str) -> None:
     result = render(portrait(kind, "black", "dark"))
     edges = np.asarray(cv2.Canny(result.image, 60, 140))
     near_edge = cv2.dilate(edges, np.ones((5, 5), np.uint8)) > 0
-    outline = cv2.morphologyEx(
-        result.mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8)
-    )
+    outline = cv2.morphologyEx(result.mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8))
     assert near_edge[outline > 0].mean() > 0.6
 
 

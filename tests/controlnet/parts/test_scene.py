@@ -72,12 +72,7 @@ def test_about_eight_percent_of_the_combinations_are_held_out() -> None:
 
 
 def test_training_still_sees_every_pair_of_values() -> None:
-    train = {
-        (part.kind, part.material, scene.bench)
-        for scene in SCENES
-        if not held_out(scene)
-        for part in scene.parts
-    }
+    train = {(part.kind, part.material, scene.bench) for scene in SCENES if not held_out(scene) for part in scene.parts}
     assert not train & HELD_OUT
     assert {(k, m) for k, m, _ in train} == {(k, m) for k in KINDS for m in MATERIALS}
     assert {(k, b) for k, _, b in train} == {(k, b) for k in KINDS for b in BENCHES}
