@@ -6,11 +6,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from mlflow import MlflowClient
+from pydantic import JsonValue
+
 from controlnet.bundle import Bundle, ControlWeights, Defaults, write_bundle
 from controlnet.training.data import RenderedParts
 from controlnet.training.evaluate import CANNY, evaluate
 from controlnet.training.stages import load_base
 from controlnet.training.store import read_summary
+
+PLACES = ("data/held_out", "data/train", "experiment", "folder", "mlflow", "progress")
+"""Parameters of a run that say where it ran, not what it learned from."""
 
 
 def export(
@@ -20,7 +26,7 @@ def export(
     name: str,
     version: str,
     metrics: Mapping[str, float],
-    training_data: str,
+    training_data: str | Mapping[str, JsonValue],
     created: datetime,
     controls: Sequence[str] = ("canny",),
     size: int = 128,
@@ -34,7 +40,7 @@ def export(
         name: of the model.
         version: of the weights.
         metrics: measured quality.
-        training_data: what the model saw, in words.
+        training_data: what the model saw, in words or as data.
         created: with time zone.
         controls: names of trained controls, whose annotators are those of the same name.
         size: side of the pictures in training, pixels.
@@ -75,8 +81,9 @@ def main() -> None:
     parser.add_argument("target", type=Path, help="folder of the bundle, which must not exist")
     parser.add_argument("--held-out", type=Path, help="rendered parts, split held_out, to measure on")
     parser.add_argument("--measured", type=Path, help="JSON of `evaluate` instead of measuring now")
-    parser.add_argument("--name", default="parts-demo")
+    parser.add_argument("--name", default="controlnet-demo")
     parser.add_argument("--version", default="1.0.0")
+    parser.add_argument("--mlflow", help="tracking URI of the stages' runs: their hyperparameters go into the manifest")
     parser.add_argument("--created", type=datetime.fromisoformat, default=None, help="ISO 8601 with time zone")
     options = parser.parse_args()
 
@@ -90,7 +97,14 @@ def main() -> None:
         summary = read_summary(options.folder / stage)
         metrics[f"steps_{stage.removeprefix('control-')}"] = float(summary.steps)
         metrics[f"seconds_{stage.removeprefix('control-')}"] = round(summary.seconds)
-    data = "Procedural renderings of machined parts on a bench (controlnet.parts) with captions; no photographs."
+    data: dict[str, JsonValue] = {
+        "pictures": "Procedural renderings of machined parts on a bench (controlnet.parts), captioned; no photographs."
+    }
+    if options.mlflow:
+        client = MlflowClient(options.mlflow)
+        for stage in ("vae", "base", "control-canny"):
+            run = client.get_run((options.folder / stage / "mlflow-run").read_text())
+            data[stage] = {key: value for key, value in sorted(run.data.params.items()) if key not in PLACES}
     bundle = export(
         options.folder,
         options.target,

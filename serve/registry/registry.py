@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from serve.config import Settings
 
 CHAMPION = "champion"
+LONGEST_PARAM = 6000  # characters that MLflow takes
 FOLDER = "bundle"  # of the run's artifacts
 DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -109,7 +110,7 @@ class Registry:
 
         Args:
             folder: Of the bundle; every file is hashed first.
-            params: Logged on the version's run, for people.
+            params: Logged on the version's run, for people; added to what the manifest says of the training.
             metrics: The same; added to those of the manifest.
             description: The same.
 
@@ -127,7 +128,7 @@ class Registry:
             run = client.create_run(self._experiment(client), run_name=f"{manifest.name} {manifest.version}")
             run_id = run.info.run_id
             try:
-                for key, value in (params or {}).items():
+                for key, value in {**_params(manifest.training_data), **(params or {})}.items():
                     client.log_param(run_id, key, value)
                 for key, number in {**manifest.metrics, **(metrics or {})}.items():
                     client.log_metric(run_id, key, number)
@@ -318,6 +319,13 @@ def _tags(bundle: Bundle) -> dict[str, str]:
         "controls": ", ".join(sorted(manifest.controls)),
         "licence": manifest.licence,
     }
+
+
+def _params(data: object, path: str = "training") -> dict[str, str]:
+    """A manifest's training data as MLflow's flat parameters: `training.base.batch`."""
+    if not isinstance(data, Mapping):
+        return {path: str(data)[:LONGEST_PARAM]}
+    return {key: text for name, part in data.items() for key, text in _params(part, f"{path}.{name}").items()}
 
 
 def _listing(client: MlflowClient, run_id: str, path: str) -> Iterator[str]:

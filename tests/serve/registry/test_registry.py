@@ -61,7 +61,7 @@ def test_the_run_has_parameters_and_metrics_and_the_version_its_tags(registry: R
     registry.push(bundle("1").folder, params={"epochs": 3}, metrics={"fid": 12.5}, description="First light.")
     version = client(registry).get_model_version(registry.name, "1")
     run = client(registry).get_run(version.run_id)
-    assert run.data.params == {"epochs": "3"}
+    assert run.data.params == {"epochs": "3", "training": "none"}
     assert run.data.metrics == {"edge_f1": 0.5, "fid": 12.5}
     assert run.info.status == "FINISHED"
     assert version.description == "First light."
