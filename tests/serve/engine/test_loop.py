@@ -283,6 +283,20 @@ def test_a_listener_may_cancel_its_neighbour(engine, heard, event, victims):
     assert rival.last(image)[0] == "finished"
 
 
+def test_an_image_that_its_listener_cancels_at_its_last_step_is_not_finished(engine, model, heard):
+    class Fickle(type(heard)):
+        def stepped(self, image, done, of):
+            super().stepped(image, done, of)
+            if done == of:
+                engine.cancel(image.id)
+
+    fickle = Fickle()
+    [image] = submit(engine, fickle, picture(steps=1))
+    run(engine)
+    assert fickle.kinds(image) == ["started", "stepped", "cancelled"]
+    assert model.finished == []
+
+
 def test_a_listener_may_submit_the_next_image(engine, heard):
     class Chain(type(heard)):
         def finished(self, image, result):
@@ -386,6 +400,8 @@ def test_an_idle_heart_does_not_age(engine, heard, clock):
     assert engine.heartbeat_age == 0
     submit(engine, heard, picture(steps=1))
     assert engine.heartbeat_age == 0
+    engine.step()
+    assert engine.heartbeat_age == 0  # nor has the finish thread's, which has work now
 
 
 def test_a_stalled_finish_is_not_hidden_by_steps(engine, heard, clock):
