@@ -40,8 +40,8 @@ class TextEncoder(nn.Module):
                 pad_token_id=config.pad_token_id,
             )
         )
-        # A constant that no checkpoint fills: it must be real even where the weights are not yet
-        # (under `torch.device("meta")`).
+        # A constant that no checkpoint fills: it must be real even where the weights are not yet (under
+        # `torch.device("meta")`), or the features are silently wrong once they are.
         positions = torch.arange(config.max_position_embeddings, device="cpu")
         self.transformer.embeddings.position_ids = positions[None]
 
