@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,10 +46,11 @@ def up() -> None:
 @models.command("list")
 def list_models() -> None:
     """Show the versions of the served model, newest first, and which aliases they hold."""
-    registry = _registry()
+    with _registry() as registry:
+        versions, numbers = registry.versions(), registry.aliases()
     table = Table("version", "aliases", "digest", "created")
-    for version in registry.versions():
-        aliases = ", ".join(sorted(alias for alias, number in registry.aliases().items() if number == version.version))
+    for version in versions:
+        aliases = ", ".join(sorted(alias for alias, number in numbers.items() if number == version.version))
         table.add_row(version.version, aliases, version.digest[:19], version.created.isoformat(timespec="seconds"))
     console.print(table)
 
@@ -57,7 +60,8 @@ def push(
     bundle: Annotated[Path, typer.Argument(help="Folder with a bundle.json.", exists=True, file_okay=False)],
 ) -> None:
     """Register a bundle as a new version; it is not served until it is promoted."""
-    version = _registry().push(bundle)
+    with _registry() as registry:
+        version = registry.push(bundle)
     console.print(f"version {version.version}  {version.digest}")
 
 
@@ -67,7 +71,8 @@ def promote(
     alias: Annotated[str, typer.Option(help="`champion` is served; `challenger` is tried.")] = "champion",
 ) -> None:
     """Point an alias at a version; samplers load and warm it before new jobs get it, nothing restarts."""
-    _registry().promote(version, alias)
+    with _registry() as registry:
+        registry.promote(version, alias)
     console.print(f"{alias} is version {version}")
 
 
@@ -76,11 +81,17 @@ def main() -> None:
     app()
 
 
-def _registry() -> Registry:
+@contextlib.contextmanager
+def _registry() -> Iterator[Registry]:
+    """What the registry cannot do is told as its sentence, not as a traceback."""
     _settle_environment()
-    from serve.registry.registry import Registry
+    from serve.registry.registry import Registry, RegistryError
 
-    return Registry.from_settings(Settings())
+    try:
+        yield Registry.from_settings(Settings())
+    except RegistryError as error:
+        console.print(str(error), style="red", markup=False)
+        raise typer.Exit(1) from error
 
 
 def _settle_environment() -> None:

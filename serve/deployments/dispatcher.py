@@ -16,12 +16,12 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
-from ray.exceptions import RayError
+from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from serve.config import Settings
 from serve.deployments.messages import Prepared, Progress, Sampled, SamplerJob
-from serve.errors import Internal, JobFailed, ServeError
+from serve.errors import JobFailed, ServeError
 from serve.jobs.schema import open_database
 from serve.jobs.signals import open_signals
 from serve.jobs.store import READY, Job, JobResult, JobStore, Lease, LeaseLost, ServedModel, StoredImage
@@ -54,10 +54,11 @@ class Dispatcher:
         database = open_database(settings.database_url)
         self._store = JobStore(database, max_attempts=settings.attempts)
         self._signals = open_signals(database)
-        self._reconciler: Reconciler | None = None
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._leases: dict[str, Lease] = {}
-        self._unwanted: set[str] = set()  # jobs that someone asked to cancel
+        registry = Registry.from_settings(settings)
+        self._reconciler = Reconciler(registry, self._store, self._prepare, settings.bundle_cache)
+        # By task, not by job: a job that was lost may come back while its first task has not noticed yet.
+        self._running: dict[asyncio.Task[None], Lease] = {}
+        self._unwanted: set[asyncio.Task[None]] = set()  # whose jobs someone asked to cancel
         loops = {
             "claim": self._claim,
             "lease": self._keep,
@@ -69,8 +70,8 @@ class Dispatcher:
     def check_health(self) -> None:
         """Ray Serve replaces a dispatcher one of whose loops has ended."""
         for task in self._loops:
-            if task.done():
-                raise RuntimeError(f"the {task.get_name()} loop has ended: {task.exception()!r}")
+            if task.done() and not task.cancelled():
+                raise RuntimeError(f"the {task.get_name()} loop has ended") from task.exception()
 
     async def served(self) -> ServedModel | None:
         """What is served now; a new sampler prepares it before it is ready."""
@@ -84,8 +85,8 @@ class Dispatcher:
             leases = await asyncio.to_thread(self._store.claim, self._owner, self._settings.lease, room) if room else []
             for lease in leases:
                 task = asyncio.create_task(self._run(lease), name=lease.job.id)
-                self._running[lease.job.id], self._leases[lease.job.id] = task, lease
-                task.add_done_callback(lambda done: self._forget(done.get_name()))
+                self._running[task] = lease
+                task.add_done_callback(self._forget)
             await self._signals.changed(seen, timeout=IDLE_WAIT)
             await self._cancel_what_was_asked()
 
@@ -93,17 +94,13 @@ class Dispatcher:
         """Renew the leases of running jobs well before they end; drop a job whose lease is gone."""
         while True:
             await asyncio.sleep(self._settings.lease / 3)
-            for job_id, lease in list(self._leases.items()):
+            for task, lease in list(self._running.items()):
                 renewal = await asyncio.to_thread(self._store.renew, lease, self._settings.lease)
-                if not renewal.held:
-                    log.warning("lease lost", extra={"job_id": job_id})
-                    self._cancel(job_id)
+                if not renewal.held and task.cancel():
+                    log.warning("lease lost", extra={"job_id": lease.job.id})
 
     async def _reconcile(self) -> None:
         """Follow the registry's champion, on one dispatcher at a time."""
-        # Opening MLflow takes seconds; jobs pinned to what was served before must not wait for it.
-        registry = await asyncio.to_thread(Registry.from_settings, self._settings)
-        self._reconciler = Reconciler(registry, self._store, self._prepare, self._settings.bundle_cache)
         while True:
             if await self._hold(RECONCILER):
                 await self._reconciler.tick()
@@ -112,7 +109,7 @@ class Dispatcher:
     async def _tell_readiness(self) -> None:
         """Keep the sign that the api's `/readyz` looks for, also while a tick waits for samplers to load."""
         while True:
-            if self._reconciler is not None and self._reconciler.status.warm:
+            if self._reconciler.status.warm:
                 await self._hold(READY)
             await asyncio.sleep(1.0)
 
@@ -120,28 +117,37 @@ class Dispatcher:
         return await asyncio.to_thread(self._store.take_lock, lock, self._owner, LOCK_TTL)
 
     def __del__(self) -> None:
-        """Called by Ray Serve on an orderly end: the next dispatcher need not wait for the locks to run out."""
+        """Called by Ray Serve on an orderly end: samplers stop, and the next dispatcher need not wait for the locks."""
+        for task in (*self._loops, *self._running):
+            task.cancel()
         for lock in (RECONCILER, READY):
             self._store.take_lock(lock, self._owner, 0)
 
     async def _prepare(self, served: ServedModel) -> None:
         """Have every running sampler load and warm a bundle; while Ray is starting there may be none yet."""
-        while not await self._sampler.broadcast("prepare", served).results_async():
+        while True:
+            with contextlib.suppress(DeploymentUnavailableError):
+                if await self._sampler.broadcast("prepare", served).results_async():
+                    return
             await asyncio.sleep(0.2)
 
     async def _run(self, lease: Lease) -> None:
         """Carry one job to its end, whatever happens; the row says how it ended."""
-        job = lease.job
+        task = asyncio.current_task()
+        assert task is not None
         try:
             result = await self._make(lease)
             await self._write(self._store.succeed, lease, result)
         except LeaseLost:
-            log.warning("another dispatcher has the job now", extra={"job_id": job.id})
-        except asyncio.CancelledError:
-            if job.id not in self._unwanted:
-                raise  # this process is ending: the lease runs out and the job is tried again
-            with contextlib.suppress(LeaseLost):
-                await self._write(self._store.cancelled, lease)
+            log.warning("another dispatcher has the job now", extra={"job_id": lease.job.id})
+        except asyncio.CancelledError as error:
+            if task in self._unwanted:
+                with contextlib.suppress(LeaseLost):
+                    await self._write(self._store.cancelled, lease)
+            elif task.cancelling():
+                raise  # the lease is lost or this process ends: it runs out and the job is tried again
+            else:
+                await self._settle(lease, error)  # nobody here cancelled: so Ray tells of a replica that was stopped
         except Exception as error:
             await self._settle(lease, error)
 
@@ -164,9 +170,11 @@ class Dispatcher:
             stored = tuple(await asyncio.gather(*(images[i] for i in range(spec.n))))
         except BaseException:
             stream.cancel()
+            raise
+        finally:
             for task in images.values():
                 task.cancel()
-            raise
+            await asyncio.gather(*images.values(), return_exceptions=True)
         ended = time.time()
         timings = {
             "queued": began - job.created_at,
@@ -185,7 +193,7 @@ class Dispatcher:
         await self._write(self._store.image_done, lease, event.index, stored)
         return stored
 
-    async def _settle(self, lease: Lease, error: Exception) -> None:
+    async def _settle(self, lease: Lease, error: BaseException) -> None:
         """Tell a failure of the request, which would only repeat, from one of ours, which is tried again."""
         cause = getattr(error, "cause", error)  # what a replica raised, out of Ray's wrapping
         with contextlib.suppress(LeaseLost):
@@ -193,24 +201,22 @@ class Dispatcher:
                 await self._write(self._store.fail, lease, cause.problem())
                 return
             log.exception("attempt failed", exc_info=error, extra={"job_id": lease.job.id, "attempt": lease.attempt})
-            retriable = isinstance(error, RayError | OSError)
-            problem = (Internal if retriable else JobFailed)("The images could not be made.").problem()
-            await self._write(self._store.retry, lease, problem)
+            await self._write(self._store.retry, lease, JobFailed("The images could not be made.").problem())
 
     async def _cancel_what_was_asked(self) -> None:
         if self._running:
-            for job_id in await asyncio.to_thread(self._store.cancel_requests, self._owner):
-                self._unwanted.add(job_id)
-                self._cancel(job_id)
+            asked = await asyncio.to_thread(self._store.cancel_requests, self._owner)
+            wanted = self._running.keys() - self._unwanted  # a second cancel would cut off the first one's last write
+            for task in wanted:
+                if self._running[task].job.id in asked:
+                    self._unwanted.add(task)
+                    task.cancel()
 
-    def _cancel(self, job_id: str) -> None:
-        if task := self._running.get(job_id):
-            task.cancel()
-
-    def _forget(self, job_id: str) -> None:
-        self._running.pop(job_id, None)
-        self._leases.pop(job_id, None)
-        self._unwanted.discard(job_id)
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        lease = self._running.pop(task)
+        self._unwanted.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("the end of an attempt was not written", exc_info=error, extra={"job_id": lease.job.id})
 
     async def _write(self, write: Callable[..., Any], *arguments: object) -> None:
         await asyncio.to_thread(write, *arguments)

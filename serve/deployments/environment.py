@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -15,9 +16,8 @@ def secure_ray(folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     token = folder.resolve() / "ray-token"
-    if not token.exists():
-        with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
+    with contextlib.suppress(FileExistsError), open(token, "x", opener=_for_owner_only) as file:
+        file.write(secrets.token_hex(32))
     os.environ.update(
         RAY_AUTH_MODE="token",
         RAY_AUTH_TOKEN_PATH=str(token),
@@ -25,3 +25,7 @@ def secure_ray(folder: Path) -> None:
         RAY_SERVE_LOG_TO_STDERR="0",
         RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD="1",  # a blocking step must not block Serve's health checks
     )
+
+
+def _for_owner_only(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

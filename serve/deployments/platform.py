@@ -54,7 +54,8 @@ class Platform:
             began = time.monotonic()
             try:
                 self._start(stop)
-                self._say(f"Ready after {time.monotonic() - began:.0f} s: {self.url} (docs at {self.url}/docs)")
+                if not stop.is_set():
+                    self._say(f"Ready after {time.monotonic() - began:.0f} s: {self.url} (docs at {self.url}/docs)")
                 self._watch(stop)
             finally:
                 self._stop()
@@ -110,12 +111,15 @@ class Platform:
 
     def _register_demo(self) -> None:
         from controlnet.bundle import DEMO
-        from serve.registry.registry import Registry
+        from serve.registry.registry import Registry, RegistryError
 
         registry = Registry.from_settings(self._settings)
-        if not registry.versions():
-            version = registry.push(DEMO)
-            registry.promote(version.version)
+        try:
+            if not registry.versions():
+                version = registry.push(DEMO)
+                registry.promote(version.version)
+        except RegistryError as error:  # not the end: what was served before still can be
+            self._say(f"The demo model could not be registered: {error}")
 
 
 def start_ray() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -48,6 +49,7 @@ class Sampler:
             # Ray gives a replica with a fraction of a CPU one OpenMP thread; this is the one that should have all.
             torch.set_num_threads(settings.sampler_threads or os.cpu_count() or 1)
         self._shelf = Shelf(settings.bundle_memory, self._load)
+        self._preparing = threading.Lock()  # jobs that lack the same bundle must not load it once each
         self._metrics = ReplicaMetrics(RayInstruments())
         scheduler = Scheduler(max_rows=settings.max_rows)
         self._engine = Engine(PipelineModel(self._shelf), scheduler, observer=self._observe)
@@ -56,7 +58,7 @@ class Sampler:
 
     async def prepare(self, served: ServedModel) -> None:
         """Load a bundle and run it once; new jobs may be pinned to it when this returns."""
-        await asyncio.to_thread(self._prepare, served.digest, served.source)
+        await asyncio.to_thread(self._ensure, served.digest, served.source)
 
     async def generate(self, job: SamplerJob) -> AsyncIterator[Progress | Sampled]:
         """Sample a job's images; the call lasts as long as the job, so that drain and autoscaling see the work.
@@ -65,7 +67,7 @@ class Sampler:
         """
         maps: list[list[npt.NDArray[np.uint8]]] = await job.hints
         if job.digest not in self._shelf:
-            await asyncio.to_thread(self._prepare, job.digest, job.source)
+            await asyncio.to_thread(self._ensure, job.digest, job.source)
         images = _images(job, maps, self._settings.pinned_rows)
         inbox = Inbox(asyncio.get_running_loop(), images, self._metrics)
         try:
@@ -109,6 +111,10 @@ class Sampler:
 
     def _observe(self, batch: Batch, seconds: float) -> None:
         self._metrics.step(batch.rows, batch.bucket, seconds)
+
+    def _ensure(self, digest: str, source: str) -> None:
+        with self._preparing:
+            self._prepare(digest, source)
 
     def _prepare(self, digest: str, source: str) -> None:
         folder = self._settings.bundle_cache / digest.removeprefix("sha256:")
