@@ -1,0 +1,228 @@
+"""A dispatcher over a real job store, with handles that a test plays."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of pydantic, about Ray's own models
+    import ray.serve  # noqa: F401
+
+from serve.config import Settings
+from serve.deployments import dispatcher as module
+from serve.deployments.dispatcher import Dispatcher
+from serve.deployments.messages import Prepared, Progress, Sampled, SamplerJob
+from serve.jobs.job import TERMINAL, State
+from serve.jobs.schema import open_database
+from serve.jobs.signals import SqliteSignals, open_signals
+from serve.jobs.spec import ControlSpec, JobSpec
+from serve.jobs.store import Job, JobStore, ModelVersion, ServedModel, StoredImage, StoredMap
+
+MAPS = (StoredMap("acme/ma/map.png", "canny", 0),)
+
+
+class Method:
+    """What a handle has for each method."""
+
+    def __init__(self, remote: Callable[..., Any]) -> None:
+        self.remote = remote
+
+
+class Imaging:
+    """Stands for the imaging handle. A test may queue errors for its next calls."""
+
+    def __init__(self) -> None:
+        self.prepare, self.publish = Method(self._prepare), Method(self._publish)
+        self.prepare_errors: deque[Exception] = deque()
+        self.publish_errors: deque[Exception] = deque()
+        self.parameters: list[Mapping[str, Any]] = []
+
+    async def _prepare(self, tenant: str, spec: JobSpec) -> Prepared:
+        if self.prepare_errors:
+            raise self.prepare_errors.popleft()
+        return Prepared(MAPS, hints=object(), seconds=0.5)
+
+    async def _publish(self, tenant: str, picture: object, seed: int, parameters: Mapping[str, Any]) -> StoredImage:
+        if self.publish_errors:
+            raise self.publish_errors.popleft()
+        self.parameters.append(parameters)
+        return StoredImage(f"{tenant}/{seed}.png", seed, 256, 192)
+
+
+class Stream:
+    """One `generate` call: what a test sends is what the dispatcher gets."""
+
+    def __init__(self, work: SamplerJob) -> None:
+        self.work = work
+        self.cancelled = asyncio.Event()
+        self._events: asyncio.Queue[Progress | Sampled | BaseException] = asyncio.Queue()
+
+    def send(self, *events: Progress | Sampled | BaseException) -> None:
+        for event in events:
+            self._events.put_nowait(event)
+
+    def finish(self) -> None:
+        """All images, the last first, and the end."""
+        for i in reversed(range(self.work.spec.n)):
+            self.send(Sampled(i, picture=object(), seconds=1.0))
+        self.send(StopAsyncIteration())
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> Progress | Sampled:
+        event = await self._events.get()
+        if isinstance(event, BaseException):
+            raise event
+        return event
+
+
+class Sampler:
+    """Stands for the sampler handle; `streams` has the calls in their order, `broadcasts` what the next ones give."""
+
+    def __init__(self) -> None:
+        self.generate = Method(self._generate)
+        self.streams: asyncio.Queue[Stream] = asyncio.Queue()
+        self.broadcasts: deque[list[None] | Exception] = deque()
+        self.prepared: list[ServedModel] = []
+
+    def options(self, *, stream: bool) -> Sampler:
+        assert stream
+        return self
+
+    def broadcast(self, method: str, served: ServedModel) -> Broadcast:
+        assert method == "prepare"
+        self.prepared.append(served)
+        return Broadcast(self.broadcasts.popleft())
+
+    def _generate(self, work: SamplerJob) -> Stream:
+        stream = Stream(work)
+        self.streams.put_nowait(stream)
+        return stream
+
+
+@dataclass
+class Broadcast:
+    """The answers of all replicas."""
+
+    outcome: list[None] | Exception
+
+    async def results_async(self) -> list[None]:
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+@dataclass
+class Reconciler:
+    """Stands for the one that would open MLflow."""
+
+    prepare: Callable[[ServedModel], Awaitable[None]]
+    warm: bool = False
+    error: Exception | None = None
+    looks: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
+
+    @property
+    def status(self) -> Reconciler:
+        self.looks.put_nowait(None)
+        return self
+
+    async def tick(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+class Platform:
+    """Everything around a dispatcher, and the dispatchers that a test starts."""
+
+    def __init__(self, folder: Path, engine: sa.Engine, signals: SqliteSignals) -> None:
+        self.folder = folder
+        self.engine = engine
+        self.store = JobStore(engine, max_attempts=3)
+        self.imaging = Imaging()
+        self.sampler = Sampler()
+        self.reconciler = Reconciler(self._unset)
+        self.started: list[Dispatcher] = []
+        self._signals = signals
+
+    def start(self, lease: float = 30.0, jobs_in_flight: int = 4) -> Dispatcher:
+        settings = Settings(data_dir=self.folder, lease=lease, jobs_in_flight=jobs_in_flight)
+        dispatcher = Dispatcher(settings, self.imaging, self.sampler)
+        self.started.append(dispatcher)
+        return dispatcher
+
+    async def end(self, dispatcher: Dispatcher) -> None:
+        """What Ray Serve does in an orderly shutdown."""
+        tasks = [*dispatcher._loops, *dispatcher._running]
+        dispatcher.__del__()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def submit(self, spec: JobSpec) -> Job:
+        return self.store.submit("acme", spec, ModelVersion("demo", "3", "sha256:aa"))
+
+    async def when(self, true: Callable[[], bool]) -> None:
+        """Wait until something is true of the store."""
+        async for _ in self._signals.changes():
+            if true():
+                return
+
+    async def reached(self, job: Job, *states: State) -> Job:
+        """The job once it is in one of `states`."""
+        await self.when(lambda: self.get(job).state in states)
+        return self.get(job)
+
+    async def ended(self, job: Job) -> Job:
+        return await self.reached(job, *TERMINAL)
+
+    def get(self, job: Job) -> Job:
+        found = self.store.get(job.id)
+        assert found is not None
+        return found
+
+    def kinds(self, job: Job) -> list[str]:
+        return [event.kind for event in self.store.events(job.id)]
+
+    async def _unset(self, served: ServedModel) -> None:
+        raise AssertionError("no dispatcher was started")
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[sa.Engine]:
+    engine = open_database(f"sqlite:///{(tmp_path / 'jobs.db').resolve()}")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+async def platform(tmp_path: Path, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Platform]:
+    signals = open_signals(engine)
+    platform = Platform(tmp_path, engine, signals)
+
+    def reconciler(_registry: object, _store: object, prepare: Callable[..., Any], _cache: Path) -> Reconciler:
+        platform.reconciler.prepare = prepare
+        return platform.reconciler
+
+    monkeypatch.setattr(module, "Reconciler", reconciler)
+    monkeypatch.setattr(module, "configure_logging", lambda level: None)
+    yield platform
+    for dispatcher in platform.started:
+        await platform.end(dispatcher)
+    signals.close()
+
+
+@pytest.fixture
+def spec() -> JobSpec:
+    control = ControlSpec("canny", "canny", ("acme/in.png",), {"low_threshold": 100.0})
+    return JobSpec("a house", "", (7, 8), steps=20, guidance=7.5, width=256, height=192, controls=(control,))

@@ -1,0 +1,286 @@
+"""What becomes of a job's row, whatever its replicas, its owner and other dispatchers do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import pytest
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import DeploymentUnavailableError
+
+from serve.deployments.dispatcher import RECONCILER, png_parameters
+from serve.deployments.messages import Progress
+from serve.errors import InvalidRequest
+from serve.jobs.spec import JobSpec
+from serve.jobs.store import READY, JobStore, Lease, ServedModel
+from tests.serve.deployments.conftest import MAPS, Platform
+
+SERVED = ServedModel("demo", "3", "sha256:aa", {}, "models:/demo/3")
+
+
+def wrapped(error: Exception) -> Exception:
+    """As the awaiting caller of a replica gets it."""
+    wrapping: Exception = RayTaskError("prepare", "its traceback", error).as_instanceof_cause()
+    return wrapping
+
+
+def steal(platform: Platform) -> tuple[JobStore, Lease]:
+    """Take a running job over, as another dispatcher does when its lease has run out."""
+    thief = JobStore(platform.engine, clock=lambda: time.time() + 3600)
+    (lease,) = thief.claim("thief", 3600, 1)
+    return thief, lease
+
+
+async def test_a_job_succeeds_with_its_images_in_the_order_of_the_seeds(platform: Platform, spec: JobSpec) -> None:
+    platform.start()
+    job = platform.submit(spec)
+    (await platform.sampler.streams.get()).finish()
+    result = (await platform.ended(job)).result
+    assert result is not None
+    assert [(image.seed, image.key) for image in result.images] == [(7, "acme/7.png"), (8, "acme/8.png")]
+
+
+async def test_maps_are_stored_apart_from_images(platform: Platform, spec: JobSpec) -> None:
+    platform.start()
+    job = platform.submit(spec)
+    (await platform.sampler.streams.get()).finish()
+    result = (await platform.ended(job)).result
+    assert result is not None
+    assert result.control_maps == MAPS
+
+
+async def test_a_result_says_where_the_time_went(platform: Platform, spec: JobSpec) -> None:
+    platform.start()
+    job = platform.submit(spec)
+    (await platform.sampler.streams.get()).finish()
+    result = (await platform.ended(job)).result
+    assert result is not None
+    assert result.timings.keys() == {"queued", "preparing", "sampling", "publishing", "total"}
+    assert result.timings["preparing"] == 0.5
+    assert all(seconds >= 0 for seconds in result.timings.values())
+
+
+async def test_every_image_is_an_event(platform: Platform, spec: JobSpec) -> None:
+    platform.start()
+    job = platform.submit(spec)
+    (await platform.sampler.streams.get()).finish()
+    await platform.ended(job)
+    assert platform.kinds(job) == ["queued", "started", "image", "image", "succeeded"]
+    assert {event.data["index"] for event in platform.store.events(job.id) if event.kind == "image"} == {0, 1}
+
+
+async def test_progress_is_shown_in_the_row(platform: Platform, spec: JobSpec) -> None:
+    platform.start()
+    job = platform.submit(spec)
+    (await platform.sampler.streams.get()).send(Progress((3, 2), 20))
+    await platform.when(lambda: platform.get(job).progress == {"steps": [3, 2], "of": 20})
+
+
+async def test_the_sampler_gets_what_the_job_is_pinned_to(platform: Platform, spec: JobSpec) -> None:
+    platform.start()
+    platform.submit(spec)
+    work = (await platform.sampler.streams.get()).work
+    assert (work.digest, work.source, work.attempt) == ("sha256:aa", "models:/demo/3", 1)
+
+
+async def test_a_fault_of_the_request_fails_the_job_with_its_problem(platform: Platform, spec: JobSpec) -> None:
+    error = InvalidRequest("This is no picture.", field="controls.0.image")
+    platform.imaging.prepare_errors.append(wrapped(error))
+    platform.start()
+    job = await platform.ended(platform.submit(spec))
+    assert (job.state, job.error) == ("failed", error.problem())
+
+
+async def test_a_fault_of_the_request_is_not_tried_again(platform: Platform, spec: JobSpec) -> None:
+    platform.imaging.prepare_errors.append(wrapped(InvalidRequest("This is no picture.")))
+    platform.start()
+    assert (await platform.ended(platform.submit(spec))).attempt == 1
+
+
+async def test_a_job_survives_the_crash_of_a_sampler(platform: Platform, spec: JobSpec) -> None:
+    platform.start()
+    job = platform.submit(spec)
+    first = await platform.sampler.streams.get()
+    first.send(RayActorError())
+    second = await platform.sampler.streams.get()
+    second.finish()
+    assert (await platform.ended(job)).state == "succeeded"
+    assert (second.work.attempt, second.work.spec) == (2, first.work.spec)
+
+
+async def test_a_job_survives_the_crash_of_imaging_while_it_publishes(platform: Platform, spec: JobSpec) -> None:
+    platform.imaging.publish_errors.extend([RayActorError(), RayActorError()])
+    platform.start()
+    job = platform.submit(spec)
+    (await platform.sampler.streams.get()).finish()
+    (await platform.sampler.streams.get()).finish()
+    assert (await platform.ended(job)).attempt == 2
+
+
+async def test_a_call_that_a_replica_cancelled_is_tried_again(platform: Platform, spec: JobSpec) -> None:
+    """Serve turns the TaskCancelledError of a replica that is stopped into a CancelledError of the caller."""
+    platform.start()
+    job = platform.submit(spec)
+    (await platform.sampler.streams.get()).send(asyncio.CancelledError())
+    (await platform.sampler.streams.get()).finish()
+    assert (await platform.ended(job)).state == "succeeded"
+
+
+async def test_a_job_that_used_its_attempts_up_is_set_aside(platform: Platform, spec: JobSpec) -> None:
+    platform.start()
+    job = platform.submit(spec)
+    for _ in range(3):
+        (await platform.sampler.streams.get()).send(RayActorError())
+    ended = await platform.ended(job)
+    assert ended.error is not None
+    assert (ended.state, ended.attempt, ended.error["type"]) == ("failed", 3, "job-failed")
+
+
+async def test_what_failed_here_says_nothing_of_our_insides(platform: Platform, spec: JobSpec) -> None:
+    platform.start()
+    job = platform.submit(spec)
+    for _ in range(3):
+        (await platform.sampler.streams.get()).send(wrapped(ValueError("secret")))
+    assert "secret" not in json.dumps((await platform.ended(job)).error)
+
+
+async def test_a_job_that_is_sampled_can_be_cancelled(platform: Platform, spec: JobSpec) -> None:
+    platform.start()
+    job = platform.submit(spec)
+    stream = await platform.sampler.streams.get()
+    platform.store.request_cancel(job.id, "acme")
+    assert (await platform.ended(job)).state == "cancelled"
+    assert stream.cancelled.is_set()
+
+
+async def test_a_job_is_cancelled_once_however_often_it_is_seen(platform: Platform, spec: JobSpec) -> None:
+    dispatcher = platform.start()
+    job = platform.submit(spec)
+    await platform.sampler.streams.get()
+    platform.store.request_cancel(job.id, "acme")
+    (task,) = dispatcher._running
+    for _ in range(2):
+        await dispatcher._cancel_what_was_asked()
+    assert task.cancelling() == 1
+
+
+async def test_a_lost_lease_writes_nothing(platform: Platform, spec: JobSpec) -> None:
+    platform.start()
+    job = platform.submit(spec)
+    stream = await platform.sampler.streams.get()
+    steal(platform)
+    stolen, events = platform.get(job), platform.kinds(job)
+    stream.send(Progress((3, 2), 20))
+    await stream.cancelled.wait()
+    assert (platform.get(job), platform.kinds(job)) == (stolen, events)
+
+
+async def test_a_task_whose_lease_is_lost_ends(platform: Platform, spec: JobSpec) -> None:
+    dispatcher = platform.start(lease=1.5)
+    platform.submit(spec)
+    stream = await platform.sampler.streams.get()
+    (task,) = dispatcher._running
+    steal(platform)
+    await asyncio.wait({task})
+    assert stream.cancelled.is_set()
+
+
+async def test_a_job_that_comes_back_is_kept_when_its_first_task_ends(platform: Platform, spec: JobSpec) -> None:
+    dispatcher = platform.start()
+    job = platform.submit(spec)
+    first = await platform.sampler.streams.get()
+    (stale,) = dispatcher._running
+    thief, lease = steal(platform)
+    thief.retry(lease, {})
+    await platform.when(lambda: platform.get(job).attempt == 3)
+    second = await platform.sampler.streams.get()
+    first.send(Progress((3, 2), 20))
+    await asyncio.wait({stale})
+    platform.store.request_cancel(job.id, "acme")
+    await second.cancelled.wait()
+
+
+async def test_a_dispatcher_that_ends_leaves_its_job_to_the_next(platform: Platform, spec: JobSpec) -> None:
+    dispatcher = platform.start()
+    job = platform.submit(spec)
+    stream = await platform.sampler.streams.get()
+    await platform.end(dispatcher)
+    assert platform.get(job).state == "running"
+    assert stream.cancelled.is_set()
+
+
+async def test_a_dispatcher_that_ends_gives_its_locks_back(platform: Platform) -> None:
+    platform.reconciler.warm = True
+    dispatcher = platform.start()
+    await platform.when(lambda: platform.store.locked(READY) and platform.store.locked(RECONCILER))
+    await platform.end(dispatcher)
+    assert not platform.store.locked(READY)
+    assert not platform.store.locked(RECONCILER)
+
+
+async def test_no_more_jobs_are_claimed_than_may_be_in_flight(platform: Platform, spec: JobSpec) -> None:
+    jobs = [platform.submit(spec) for _ in range(3)]
+    dispatcher = platform.start(jobs_in_flight=2)
+    streams = [await platform.sampler.streams.get() for _ in range(2)]
+    assert len(dispatcher._running) == 2
+    assert [platform.get(job).state for job in jobs] == ["running", "running", "queued"]
+    streams[0].finish()
+    await platform.reached(jobs[2], "running")
+
+
+async def test_readiness_is_told_when_samplers_are_warm(platform: Platform) -> None:
+    platform.reconciler.warm = True
+    platform.start()
+    await platform.when(lambda: platform.store.locked(READY))
+
+
+async def test_readiness_is_not_told_while_samplers_are_cold(platform: Platform) -> None:
+    platform.start()
+    for _ in range(2):  # the second look comes after whatever the first one led to
+        await platform.reconciler.looks.get()
+    assert not platform.store.locked(READY)
+
+
+async def test_a_bundle_is_prepared_by_the_first_sampler_that_starts(platform: Platform) -> None:
+    platform.sampler.broadcasts.extend([DeploymentUnavailableError("sampler"), [], [None]])
+    platform.start()
+    await platform.reconciler.prepare(SERVED)
+    assert platform.sampler.prepared == [SERVED] * 3
+
+
+async def test_a_sampler_that_cannot_prepare_is_heard(platform: Platform) -> None:
+    platform.sampler.broadcasts.append(RayActorError())
+    platform.start()
+    with pytest.raises(RayActorError):
+        await platform.reconciler.prepare(SERVED)
+
+
+async def test_health_names_the_loop_that_has_ended(platform: Platform) -> None:
+    platform.reconciler.error = OSError("no disk")
+    dispatcher = platform.start()
+    await asyncio.wait(dispatcher._loops, return_when=asyncio.FIRST_COMPLETED)
+    with pytest.raises(RuntimeError, match="reconcile loop"):
+        dispatcher.check_health()
+
+
+async def test_a_new_sampler_learns_what_is_served(platform: Platform) -> None:
+    served = ServedModel("controlnet-demo", "3", "sha256:aa", {}, "models:/controlnet-demo/3")
+    platform.store.set_serving(served)
+    assert await platform.start().served() == served
+
+
+async def test_a_png_is_told_all_that_makes_it_again(platform: Platform, spec: JobSpec) -> None:
+    parameters = png_parameters(platform.submit(spec), 8)
+    assert parameters["seed"] == 8
+    assert parameters["model_digest"] == "sha256:aa"
+    assert (parameters["prompt"], parameters["steps"], parameters["width"]) == ("a house", 20, 256)
+    assert parameters["controls"][0]["parameters"] == {"low_threshold": 100.0}
+
+
+async def test_a_png_is_told_nothing_of_the_tenant(platform: Platform, spec: JobSpec) -> None:
+    job = platform.submit(spec)
+    text = json.dumps(png_parameters(job, 8))
+    assert "acme" not in text
+    assert job.id not in text

@@ -1,0 +1,205 @@
+"""Between the engine's threads and one job's coroutine; no network is loaded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from controlnet.pipeline import ImageSpec
+from serve.config import Settings
+from serve.deployments import sampler as module
+from serve.deployments.messages import Progress, Sampled, SamplerJob
+from serve.deployments.sampler import Inbox, Sampler, _images
+from serve.engine.core import EngineDead, Image, Key, Listener
+from serve.jobs.spec import JobSpec
+
+KEY = Key(192, 256, "sha256:aa")
+
+
+class Metrics:
+    """Counts what an inbox tells."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[str] = []
+
+    def image(self, outcome: str) -> None:
+        self.outcomes.append(outcome)
+
+
+class Engine:
+    """Stands for the engine: keeps what is submitted, and tells listeners what a test wants."""
+
+    def __init__(self) -> None:
+        self.submitted: dict[str, tuple[Image, Listener]] = {}
+        self.cancelled: list[str] = []
+        self.full = asyncio.Event()
+
+    def submit(self, image: Image, listener: Listener) -> None:
+        self.submitted[image.id] = image, listener
+        if len(self.submitted) == 2:
+            self.full.set()
+
+    def cancel(self, image_id: str) -> bool:
+        self.cancelled.append(image_id)
+        return True
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def images() -> list[Image]:
+    return [Image(f"job/1/{i}", "job", KEY, 2, 20, None) for i in range(2)]
+
+
+@pytest.fixture
+async def inbox(images: list[Image], metrics: Metrics) -> Inbox:
+    return Inbox(asyncio.get_running_loop(), images, metrics)
+
+
+def maps(count: int) -> list[list[np.ndarray]]:
+    """Maps of one control, the k-th all of value 51 k."""
+    return [[np.full((192, 256, 3), 51 * k, np.uint8) for k in range(count)]]
+
+
+def sampler_job(spec: JobSpec, hints: object = None) -> SamplerJob:
+    return SamplerJob("job", 2, "sha256:aa", "models:/demo/3", spec, hints)
+
+
+def payload(image: Image) -> ImageSpec:
+    assert isinstance(image.payload, ImageSpec)
+    return image.payload
+
+
+async def test_progress_is_of_all_images(inbox: Inbox, images: list[Image], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PROGRESS_EVERY", 0.0)
+    inbox.stepped(images[0], 3, 20)
+    inbox.stepped(images[1], 2, 20)
+    assert [await inbox.get(), await inbox.get()] == [Progress((3, 0), 20), Progress((3, 2), 20)]
+
+
+async def test_progress_in_between_is_left_out(
+    inbox: Inbox, images: list[Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PROGRESS_EVERY", float("inf"))
+    inbox.stepped(images[0], 1, 20)
+    inbox.stepped(images[0], 2, 20)
+    inbox.failed(images[0], ValueError())
+    assert await inbox.get() == Progress((1, 0), 20)
+    assert isinstance(await inbox.get(), ValueError)
+
+
+async def test_a_finished_image_comes_with_its_place(inbox: Inbox, images: list[Image]) -> None:
+    inbox.started(images[1])
+    inbox.finished(images[1], "picture")
+    event = await inbox.get()
+    assert isinstance(event, tuple)
+    assert event[:2] == (1, "picture")
+
+
+async def test_events_come_from_another_thread(inbox: Inbox, images: list[Image]) -> None:
+    waiting = asyncio.create_task(inbox.get())
+    await asyncio.to_thread(inbox.stepped, images[0], 1, 20)
+    assert await waiting == Progress((1, 0), 20)
+
+
+async def test_every_outcome_is_counted(inbox: Inbox, images: list[Image], metrics: Metrics) -> None:
+    inbox.started(images[0])
+    inbox.finished(images[0], "picture")
+    inbox.failed(images[1], ValueError())
+    inbox.cancelled(images[1])
+    assert metrics.outcomes == ["finished", "failed", "cancelled"]
+
+
+def test_an_image_has_a_seed_of_its_own(spec: JobSpec) -> None:
+    assert [payload(image).seed for image in _images(sampler_job(spec), maps(1), 2)] == [7, 8]
+
+
+def test_images_of_another_attempt_are_others(spec: JobSpec) -> None:
+    assert [image.id for image in _images(sampler_job(spec), maps(1), 2)] == ["job/2/0", "job/2/1"]
+
+
+def test_a_hint_is_the_map_in_0_to_1(spec: JobSpec) -> None:
+    control_map = np.zeros((192, 256, 3), np.uint8)
+    control_map[5, 9] = 255, 51, 0
+    hint = payload(_images(sampler_job(spec), [[control_map]], 2)[0]).controls[0].hint
+    assert hint.shape == (3, 192, 256)
+    assert hint[:, 5, 9].tolist() == pytest.approx([1.0, 0.2, 0.0])
+
+
+def test_one_map_is_shared_by_all_images(spec: JobSpec) -> None:
+    first, second = (payload(image).controls[0].hint for image in _images(sampler_job(spec), maps(1), 2))
+    assert first is second
+
+
+def test_as_many_maps_as_images_are_dealt_out(spec: JobSpec) -> None:
+    hints = [payload(image).controls[0].hint for image in _images(sampler_job(spec), maps(2), 2)]
+    assert [hint.max().item() for hint in hints] == pytest.approx([0.0, 0.2])
+
+
+def test_what_a_control_is_told_reaches_the_pipeline(spec: JobSpec) -> None:
+    control = replace(spec.controls[0], strength=0.5, start=0.1, end=0.9, mode="guess")
+    made = payload(_images(sampler_job(replace(spec, controls=(control,))), maps(1), 2)[0]).controls[0]
+    assert (made.strength, made.start, made.end, made.guess) == (0.5, 0.1, 0.9, True)
+
+
+@pytest.mark.parametrize(("deterministic", "pinned"), [(False, None), (True, 2)])
+def test_a_deterministic_image_has_a_batch_shape_of_its_own(
+    spec: JobSpec, deterministic: bool, pinned: int | None
+) -> None:
+    (image, _) = _images(sampler_job(replace(spec, deterministic=deterministic)), maps(1), 2)
+    assert image.key == replace(KEY, pinned=pinned)
+
+
+@pytest.mark.parametrize(("guidance", "rows"), [(7.5, 2), (1.0, 1)])
+def test_without_guidance_an_image_is_one_row(spec: JobSpec, guidance: float, rows: int) -> None:
+    assert _images(sampler_job(replace(spec, guidance=guidance)), maps(1), 2)[0].rows == rows
+
+
+@pytest.fixture
+async def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+async def stream(
+    engine: Engine, metrics: Metrics, spec: JobSpec, tmp_path: Path
+) -> AsyncIterator[AsyncIterator[Progress | Sampled]]:
+    """A running `generate`, of a sampler that holds the bundle."""
+    sampler = object.__new__(Sampler)  # its constructor starts engine and metrics and asks Ray who it is
+    sampler._settings = Settings(data_dir=tmp_path)
+    sampler._shelf, sampler._engine, sampler._metrics = {"sha256:aa"}, engine, metrics
+    hints = asyncio.get_running_loop().create_future()
+    hints.set_result(maps(1))
+    stream = sampler.generate(sampler_job(spec, hints))
+    yield stream
+    await stream.aclose()
+
+
+async def test_leaving_the_stream_cancels_what_is_left(
+    engine: Engine, stream: AsyncIterator[Progress | Sampled]
+) -> None:
+    waiting = asyncio.ensure_future(anext(stream))
+    await engine.full.wait()
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    assert engine.cancelled == ["job/2/0", "job/2/1"]
+
+
+async def test_an_image_that_fails_takes_its_job_with_it(
+    engine: Engine, stream: AsyncIterator[Progress | Sampled]
+) -> None:
+    waiting = asyncio.ensure_future(anext(stream))
+    await engine.full.wait()
+    image, listener = engine.submitted["job/2/1"]
+    listener.failed(image, EngineDead("the engine died"))
+    with pytest.raises(EngineDead):
+        await waiting
+    assert engine.cancelled == ["job/2/0", "job/2/1"]
