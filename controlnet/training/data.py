@@ -132,12 +132,12 @@ def random_canny(image: Bytes, rng: np.random.Generator) -> Bytes:
         [H, W, 3], 0 or 255.
     """
     picture: npt.NDArray[np.uint8] = image
-    if rng.random() < 0.5:
-        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.4, 1.6))), np.uint8)
     if rng.random() < 0.3:
-        noise = rng.normal(0, rng.uniform(2, 12), picture.shape)
+        noise = rng.normal(0, rng.uniform(1, 6), picture.shape)
         contrast = rng.uniform(0.6, 1.3)
         picture = np.clip((picture.astype(np.float32) - 128) * contrast + 128 + noise, 0, 255).astype(np.uint8)
+    if rng.random() < 0.6:
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.4, 1.6))), np.uint8)
     if rng.random() < 0.5:
         picture = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
     high = float(rng.uniform(80, 220))
