@@ -395,7 +395,8 @@ def test_the_heart_beats_with_each_step(engine, heard, clock):
 
 def test_an_idle_heart_does_not_age(engine, heard, clock):
     submit(engine, heard, picture(steps=1))
-    run(engine)
+    engine.step()
+    engine.finish()
     clock.now += 1000
     assert engine.heartbeat_age == 0
     submit(engine, heard, picture(steps=1))

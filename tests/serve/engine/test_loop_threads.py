@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from queue import Queue
 
 import pytest
@@ -16,6 +17,13 @@ from tests.serve.engine.conftest import LARGE, SMALL, Arithmetic, Recorder, one_
 
 pytestmark = pytest.mark.timeout(120)
 SOON = 60  # seconds; passed only by a test that fails
+
+
+def background(call):
+    """A call in a thread that no exit waits for."""
+    future = Future()
+    threading.Thread(target=lambda: future.set_result(call()), daemon=True).start()
+    return future
 
 
 class Gate:
@@ -87,7 +95,7 @@ def running():
 
     yield start
     for engine in engines:
-        engine.stop()
+        background(engine.stop).result(SOON)
 
 
 def test_an_image_is_made(running, heard):
@@ -173,12 +181,11 @@ def test_stopping_waits_for_the_step_and_ends_the_threads(running, heard, caplog
     engine.submit(picture(name="running"), heard)
     gate.await_arrival()
     engine.submit(picture(LARGE, name="waiting"), heard)
-    with ThreadPoolExecutor(1) as pool:
-        stopped = pool.submit(engine.stop)
-        assert {heard.end()[:2] for _ in range(2)} == {("running", "failed"), ("waiting", "failed")}
-        assert not stopped.done()
-        gate.open()
-        stopped.result(SOON)
+    stopped = background(engine.stop)
+    assert {heard.end()[:2] for _ in range(2)} == {("running", "failed"), ("waiting", "failed")}
+    assert not stopped.done()
+    gate.open()
+    stopped.result(SOON)
     assert not any(thread.is_alive() for thread in engine._threads)
     assert not caplog.records  # an orderly end is no death
 
@@ -187,11 +194,10 @@ def test_stopping_ends_a_wait_for_the_drain(running, heard):
     engine = running(Gated(step=(gate := Gate())))
     engine.submit(picture(), heard)
     gate.await_arrival()
-    with ThreadPoolExecutor(2) as pool:
-        drained, stopped = pool.submit(engine.drain), pool.submit(engine.stop)
-        assert drained.result(SOON)
-        gate.open()
-        stopped.result(SOON)
+    drained, stopped = background(engine.drain), background(engine.stop)
+    assert drained.result(SOON)
+    gate.open()
+    stopped.result(SOON)
 
 
 # Death
@@ -314,14 +320,14 @@ def test_many_threads_submit_and_cancel_at_once(running):
                 engine.cancel(images[i - 1].id)
         return heard, images, [heard.end() for _ in images]
 
-    with ThreadPoolExecutor(8) as pool:
-        for heard, images, ends in pool.map(tenant, range(8)):
-            assert len({id for id, *_ in ends}) == len(images)
-            for image in images:
-                kinds = heard.kinds(image)
-                assert [kind for kind in kinds if kind in ("finished", "failed", "cancelled")] == kinds[-1:]
-                if kinds[-1] == "finished":
-                    assert heard.last(image) == ("finished", one_at_a_time(Arithmetic(), image))
+    tenants = [background(partial(tenant, number)) for number in range(8)]
+    for heard, images, ends in [each.result(SOON) for each in tenants]:
+        assert len({id for id, *_ in ends}) == len(images)
+        for image in images:
+            kinds = heard.kinds(image)
+            assert [kind for kind in kinds if kind in ("finished", "failed", "cancelled")] == kinds[-1:]
+            if kinds[-1] == "finished":
+                assert heard.last(image) == ("finished", one_at_a_time(Arithmetic(), image))
     assert engine.drain(SOON)
     assert engine.alive
     stats = engine.stats
