@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -55,6 +55,15 @@ class Settings(BaseSettings):
     max_images: int = Field(12, ge=1, description="Most images of one job.")
     max_steps: int = Field(100, ge=1, le=1000, description="Most steps.")
     max_controls: int = Field(3, ge=0, description="Most controls of one job.")
+
+    @model_validator(mode="after")
+    def _rows_are_buckets(self) -> Settings:
+        for name, rows in (("max_rows", self.max_rows), ("pinned_rows", self.pinned_rows)):
+            if rows & (rows - 1):
+                raise ValueError(f"{name} is {rows}: choose a power of two, as the buckets are")
+        if self.pinned_rows > self.max_rows:
+            raise ValueError(f"pinned_rows is {self.pinned_rows}: choose at most max_rows, which is {self.max_rows}")
+        return self
 
     @property
     def database_url(self) -> str:

@@ -1,0 +1,88 @@
+"""The bundle this repository ships is sound, small, and does what the README says of it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+import skimage
+import torch
+
+from controlnet.annotators import find, fit, resize, to_rgb
+from controlnet.bundle import DEMO, Bundle
+from controlnet.generate import generate
+from controlnet.parts import VOCABULARY
+from controlnet.pipeline import Control, ImageSpec, Pipeline
+from controlnet.text import Tokenizer
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return Bundle.open(DEMO)
+
+
+@pytest.fixture(scope="module")
+def pipeline(bundle: Bundle) -> Pipeline:
+    return Pipeline.load(bundle)
+
+
+def test_every_byte_is_what_the_manifest_says(bundle: Bundle) -> None:
+    bundle.verify()
+
+
+def test_it_fits_in_40_mb(bundle: Bundle) -> None:
+    assert bundle.nbytes <= 40e6
+
+
+def test_it_says_what_it_is(bundle: Bundle) -> None:
+    assert bundle.manifest.licence == "Apache-2.0"
+    assert bundle.manifest.metrics
+    assert set(bundle.manifest.controls) == {"canny"}
+
+
+def test_each_word_of_its_captions_is_one_token(bundle: Bundle) -> None:
+    numbers = bundle.manifest.architecture.text
+    tokenizer = Tokenizer(bundle.path("tokenizer"), numbers.max_position_embeddings)
+    ids = tokenizer(list(VOCABULARY))
+    assert (ids[:, 2] == numbers.eos_token_id).all()  # start, the word, end
+
+
+def canny_of_coins(bundle: Bundle) -> npt.NDArray[np.uint8]:
+    photograph = to_rgb(skimage.data.coins())
+    side = bundle.manifest.native_size.height
+    height, width = fit(*photograph.shape[:2], side, multiple=bundle.manifest.architecture.multiple)
+    canny = bundle.manifest.controls["canny"]
+    return find(canny.annotator)(resize(photograph, height, width), canny.parameters)
+
+
+def agreement(picture: npt.NDArray[np.uint8], control_map: npt.NDArray[np.uint8]) -> float:
+    """F1 of the picture's own edges against the map's, each within 2 pixels of the other."""
+    made, wanted = cv2.Canny(picture, 60, 140) > 0, control_map[..., 0] > 127
+    near_made, near_wanted = (cv2.dilate(m.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0 for m in (made, wanted))
+    precision, recall = near_wanted[made].mean(), near_made[wanted].mean()
+    return float(2 * precision * recall / (precision + recall))
+
+
+def test_it_follows_the_edges_of_a_photograph(bundle: Bundle, pipeline: Pipeline) -> None:
+    """Roman coins: nothing it was trained on. Three seeds, so that luck does not decide."""
+    control_map = canny_of_coins(bundle)
+    height, width = control_map.shape[:2]
+    hint = torch.from_numpy(control_map.astype(np.float32) / 255).permute(2, 0, 1).contiguous()
+
+    def specs(controls: tuple[Control, ...]) -> list[ImageSpec]:
+        prompt = "brass discs on a blue bench"
+        return [ImageSpec(prompt, width, height, guidance=3.0, seed=seed, controls=controls) for seed in range(3)]
+
+    steered = generate(pipeline, specs((Control("canny", hint),)))
+    free = generate(pipeline, specs(()))
+    with_control, without = (np.mean([agreement(p, control_map) for p in made]) for made in (steered, free))
+    assert with_control > without + 0.15
+
+
+@pytest.mark.parametrize(("bench", "channel"), [("blue", 2), ("green", 1)])
+def test_the_prompt_colours_the_bench(pipeline: Pipeline, bench: str, channel: int) -> None:
+    spec = ImageSpec(f"a steel washer on a {bench} bench", 128, 128, guidance=3.0, seed=3)
+    (picture,) = generate(pipeline, [spec])
+    corners = np.concatenate([picture[:8, :8], picture[:8, -8:], picture[-8:, :8], picture[-8:, -8:]])
+    assert corners.reshape(-1, 3).mean(axis=0).argmax() == channel

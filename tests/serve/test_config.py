@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from serve.config import Settings
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CN_PORT", "8123")
+    monkeypatch.setenv("CN_MAX_ROWS", "8")
+    settings = Settings()
+    assert (settings.port, settings.max_rows) == (8123, 8)
+
+
+def test_embedded_defaults_live_in_the_data_folder(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    assert settings.database_url == f"sqlite:///{tmp_path}/jobs.db"
+    assert settings.artifacts_url == f"file://{tmp_path}/artifacts"
+    assert settings.tracking_uri == f"sqlite:///{tmp_path}/mlflow.db"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"max_rows": 12}, "max_rows is 12: choose a power of two"),
+        ({"pinned_rows": 3}, "pinned_rows is 3: choose a power of two"),
+        ({"pinned_rows": 8, "max_rows": 4}, "pinned_rows is 8: choose at most max_rows, which is 4"),
+        ({"lease": 0.0}, "lease"),
+    ],
+)
+def test_settings_that_could_not_work_are_refused_by_name(fields: dict[str, float], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Settings(**fields)
