@@ -15,6 +15,7 @@ Python's driver would begin them by itself, late and only before some statements
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,6 +117,7 @@ def open_database(url: str) -> sa.Engine:
     sa.event.listen(engine, "connect", _connected)
     sa.event.listen(engine, "begin", _begin)
     try:
+        _use_write_ahead_log(engine)
         _create(engine)
     except BaseException:
         engine.dispose()
@@ -142,8 +144,27 @@ def upsert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgr
 
 def _connected(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _use_write_ahead_log(engine: sa.Engine) -> None:
+    """Set the file's journal mode, which it keeps.
+
+    The change wants the file for itself and, unlike any other statement, does not wait when it is locked: of several
+    processes that open a new file at once all but one are refused. So the wait is ours.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        raw = engine.raw_connection()
+        try:
+            raw.cursor().execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        finally:
+            raw.close()
 
 
 def _begin(connection: sa.Connection) -> None:
