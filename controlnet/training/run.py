@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from controlnet.training.ema import EMACallback
 from controlnet.training.pace import Pace
 from controlnet.training.stages import Stage, make_stage
-from controlnet.training.store import Summary, write_stage
+from controlnet.training.store import SUMMARY, Summary, read_summary, write_stage
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Show(pl.Callback):
 
 
 def train(overrides: Sequence[str]) -> Path:
-    """Train one stage, or go on where an interrupted one stopped.
+    """Train one stage, or go on where an interrupted one stopped, or from the weights of an unpacked bundle.
 
     Args:
         overrides: `stage=vae`, `stage=base` or `stage=control`, and any `key=value` of `conf/`.
@@ -95,6 +95,7 @@ def train(overrides: Sequence[str]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
 
     stage = make_stage(config)
+    origin = read_summary(folder).origin if (folder / SUMMARY).is_file() else ""
     average = EMACallback(config["ema"])
     pace = Pace(config["steps"], config["max_time"], config["warmup"], config["hold"], config["floor"])
     show = Show(stage, average, folder / "grids", config["show_every"])
@@ -125,7 +126,7 @@ def train(overrides: Sequence[str]) -> Path:
     show.show(trainer, trainer.global_step)
     assert average.average is not None
     with average.average.applied(stage.module):
-        summary = Summary(stage.finish(), trainer.global_step, pace.seconds, show.metrics)
+        summary = Summary(stage.finish(), trainer.global_step, pace.seconds, show.metrics, origin)
         write_stage(folder, stage.modules, summary)
     log.info("%s: %d steps in %.0f s, %s", name, summary.steps, summary.seconds, summary.metrics)
     return folder

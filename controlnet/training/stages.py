@@ -33,7 +33,7 @@ from controlnet.training.data import (
 )
 from controlnet.training.layout import channels_last
 from controlnet.training.losses import ReconstructionLoss
-from controlnet.training.store import parse_architecture, read_summary, read_weights
+from controlnet.training.store import WEIGHTS, parse_architecture, read_summary, read_weights
 from controlnet.training.tokenizer import write_tokenizer
 from controlnet.training.vae import VAETraining, latent_scale
 from controlnet.unet import UNet
@@ -90,6 +90,7 @@ def _vae(config: Config) -> Stage:
     special = {"vocab_size": tokens, "bos_token_id": tokens - 2, "eos_token_id": tokens - 1, "pad_token_id": tokens - 1}
     architecture = parse_architecture({**numbers, "text": {**numbers["text"], **special}})
     vae = VAE(architecture.vae)
+    _go_on(Path(config["folder"]) / "vae", {"vae": vae})
     pictures, held_out = open_pictures(config), open_pictures(config, "held_out")
     shown = torch.stack([to_tensor(held_out.image(i)) for i in range(min(32, len(held_out)))])
     measured = torch.stack([to_tensor(pictures.image(i)) for i in range(min(512, len(pictures)))])
@@ -118,6 +119,7 @@ def _base(config: Config) -> Stage:
     architecture = replace(architecture, unet=type(architecture.unet)(**_tuples(unet_numbers)))
     tokenizer = Tokenizer(folder / "tokenizer", architecture.text.max_position_embeddings)
     unet, text = UNet(architecture.unet), TextEncoder(architecture.text)
+    _go_on(folder / "base", {"unet": unet, "text": text})
     pictures = open_pictures(config)
     latents = _cached(folder / "latents.pt", vae, pictures, config["data"]["mirrored"])
 
@@ -140,6 +142,7 @@ def _control(config: Config) -> Stage:
     base = Pipeline.load(Path(config["bundle"])) if config["bundle"] else load_base(folder)
     architecture = base.architecture
     control = ControlNet.from_unet(base.unet, architecture.control).requires_grad_(True)
+    _go_on(folder / f"control-{name}", {"control": control})
     pictures, held_out = open_pictures(config), open_pictures(config, "held_out")
     cache = folder / (f"latents-{name}.pt" if config["bundle"] else "latents.pt")
     latents = _cached(cache, base.vae, pictures, config["data"]["mirrored"])
@@ -165,6 +168,13 @@ def _control(config: Config) -> Stage:
         show=show,
         finish=lambda: architecture,
     )
+
+
+def _go_on(stage: Path, modules: Mapping[str, nn.Module]) -> None:
+    """Start from the weights that lie in the stage's folder, if some do: an unpacked bundle's, or its own of before."""
+    if (stage / WEIGHTS).is_file():
+        for name, module in modules.items():
+            module.load_state_dict(read_weights(stage, name))
 
 
 def load_base(folder: Path, controls: Mapping[str, Path] | None = None) -> Pipeline:

@@ -23,12 +23,14 @@ class Summary:
         steps: optimizer steps.
         seconds: of training, grids included.
         metrics: measured at the end.
+        origin: digest of the bundle whose weights the stage started from; empty where it started from nothing.
     """
 
     architecture: Architecture
     steps: int
     seconds: float
     metrics: dict[str, float]
+    origin: str = ""
 
 
 def parse_architecture(numbers: object) -> Architecture:
@@ -38,13 +40,14 @@ def parse_architecture(numbers: object) -> Architecture:
 
 def write_stage(folder: Path, modules: Mapping[str, nn.Module], summary: Summary) -> None:
     """Write the weights as `<module>.<key>` and the summary beside them."""
+    states = {f"{name}.{key}": value for name, net in modules.items() for key, value in net.state_dict().items()}
+    write_tensors(folder, states, summary)
+
+
+def write_tensors(folder: Path, states: Mapping[str, Tensor], summary: Summary) -> None:
+    """Write weights that carry their module's name already."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {
-        f"{name}.{key}": tensor.detach().cpu().contiguous()
-        for name, module in modules.items()
-        for key, tensor in module.state_dict().items()
-    }
-    save_file(weights, folder / WEIGHTS)
+    save_file({key: tensor.detach().cpu().contiguous() for key, tensor in states.items()}, folder / WEIGHTS)
     (folder / SUMMARY).write_text(json.dumps(asdict(summary), indent=2) + "\n")
 
 
@@ -58,7 +61,7 @@ def read_summary(folder: Path) -> Summary:
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing: train stage={folder.name} first")
     data = json.loads(file.read_text())
-    return Summary(parse_architecture(data["architecture"]), data["steps"], data["seconds"], data["metrics"])
+    return Summary(**data | {"architecture": parse_architecture(data["architecture"])})
 
 
 def read_weights(folder: Path, module: str) -> dict[str, Tensor]:

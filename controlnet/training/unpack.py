@@ -1,0 +1,61 @@
+"""Lay a bundle out as the run folder it came from: any of its stages can then be trained further.
+
+    python -m controlnet.training.unpack controlnet/demo runs/demo
+    controlnet train stage=base folder=runs/demo data.train=...
+"""
+
+import argparse
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from controlnet.bundle import Bundle
+from controlnet.training.store import Summary, write_tensors
+
+
+def unpack(bundle: Bundle, folder: Path) -> None:
+    """Write `vae`, `base`, `tokenizer` and `control-<name>` of a bundle, in float32.
+
+    Args:
+        bundle: Verified before anything is written.
+        folder: Of the new run; stages that are there already are not touched.
+
+    Raises:
+        controlnet.bundle.BundleError: a file is not what the manifest says.
+        FileExistsError: the folder holds one of the stages.
+    """
+    bundle.verify()
+    manifest = bundle.manifest
+
+    def state(module: str, file: str) -> dict[str, Tensor]:
+        return {f"{module}.{key}": tensor.float() for key, tensor in load_file(bundle.path(file)).items()}
+
+    stages = {
+        "vae": state("vae", "vae.safetensors"),
+        "base": state("unet", "unet.safetensors") | state("text", "text.safetensors"),
+        **{f"control-{name}": state("control", control.file) for name, control in manifest.controls.items()},
+    }
+    if present := [name for name in stages if (folder / name).exists()]:
+        raise FileExistsError(f"{folder} has trained {', '.join(present)} already: unpack into another folder")
+    shutil.copytree(bundle.path("tokenizer"), folder / "tokenizer", dirs_exist_ok=True)
+    data = manifest.training_data if isinstance(manifest.training_data, Mapping) else {}
+    for name, tensors in stages.items():
+        write_tensors(folder / name, tensors, Summary(manifest.architecture, 0, 0.0, {}, origin=bundle.digest))
+        (folder / name / "parameters.json").write_text(json.dumps(data.get(name, {}), indent=2) + "\n")
+
+
+def main() -> None:
+    """Parse the command line and unpack."""
+    parser = argparse.ArgumentParser(prog="python -m controlnet.training.unpack", description=__doc__)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("folder", type=Path, help="of the new run")
+    options = parser.parse_args()
+    unpack(Bundle.open(options.bundle), options.folder)
+
+
+if __name__ == "__main__":
+    main()
