@@ -74,6 +74,19 @@ def export(
     )
 
 
+def parameters_of(stage: Path, client: MlflowClient | None) -> dict[str, JsonValue]:
+    """Say how a stage was trained, and which bundle it started from if one was unpacked."""
+    run, before, origin = stage / "mlflow-run", stage / "parameters.json", read_summary(stage).origin
+    earlier = json.loads(before.read_text()) if before.is_file() else {}
+    if client is None or not run.is_file():
+        return dict(earlier)
+    told = client.get_run(run.read_text()).data.params
+    parameters: dict[str, JsonValue] = {key: value for key, value in sorted(told.items()) if key not in PLACES}
+    if origin:
+        parameters["started_from"] = {"bundle": origin, **earlier}
+    return parameters
+
+
 def main() -> None:
     """Measure the stages of a run folder on held-out parts, and export them with what was measured."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -100,11 +113,9 @@ def main() -> None:
     data: dict[str, JsonValue] = {
         "pictures": "Procedural renderings of machined parts on a bench (controlnet.parts), captioned; no photographs."
     }
-    if options.mlflow:
-        client = MlflowClient(options.mlflow)
-        for stage in ("vae", "base", "control-canny"):
-            run = client.get_run((options.folder / stage / "mlflow-run").read_text())
-            data[stage] = {key: value for key, value in sorted(run.data.params.items()) if key not in PLACES}
+    client = MlflowClient(options.mlflow) if options.mlflow else None
+    for stage in ("vae", "base", "control-canny"):
+        data[stage] = parameters_of(options.folder / stage, client)
     bundle = export(
         options.folder,
         options.target,

@@ -96,10 +96,18 @@ def _vae(config: Config) -> Stage:
     measured = torch.stack([to_tensor(pictures.image(i)) for i in range(min(512, len(pictures)))])
 
     def finish() -> Architecture:
+        if config["lock_encoder"]:
+            return read_summary(Path(config["folder"]) / "vae").architecture
         return replace(architecture, vae=replace(architecture.vae, scale_factor=latent_scale(vae, measured)))
 
     return Stage(
-        module=VAETraining(vae, ReconstructionLoss(**config["loss"]), config["optimizer"], config["learning_rate"]),
+        module=VAETraining(
+            vae,
+            ReconstructionLoss(**config["loss"]),
+            config["optimizer"],
+            config["learning_rate"],
+            config["lock_encoder"],
+        ),
         data=Crops(pictures, config["crop"], config["seed"]),
         modules={"vae": vae},
         show=lambda: grids.reconstructions(vae, shown),

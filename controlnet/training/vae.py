@@ -15,9 +15,18 @@ from controlnet.vae import VAE
 class VAETraining(pl.LightningModule):
     """A VAE under `ReconstructionLoss`; no adversary and no perceptual network."""
 
-    def __init__(self, vae: VAE, loss: ReconstructionLoss, optimizer: str, learning_rate: float) -> None:
+    def __init__(
+        self,
+        vae: VAE,
+        loss: ReconstructionLoss,
+        optimizer: str,
+        learning_rate: float,
+        lock_encoder: bool = False,
+    ) -> None:
         super().__init__()
         self.vae = channels_last(vae)
+        for half in (vae.encoder, vae.quant_conv):
+            half.requires_grad_(not lock_encoder)
         self.loss = loss
         self.optimizer = optimizer
         self.learning_rate = learning_rate

@@ -104,3 +104,13 @@ def test_an_untrained_control_changes_nothing(control, batch, noise):
 def test_stratified_timesteps_take_one_from_each_part_of_the_range():
     t = stratified_timesteps(10, 1000, torch.device("cpu"))
     assert (t // 100).tolist() == list(range(10))
+
+
+def test_a_locked_encoder_keeps_its_bits_while_the_decoder_learns(images):
+    vae = VAE(TINY.vae)
+    module = VAETraining(vae, ReconstructionLoss(), "muon", 5e-3, lock_encoder=True)
+    module.log = lambda *_: None
+    before = {key: value.clone() for key, value in vae.state_dict().items()}
+    losses(module, {"image": images, "mask": torch.ones(2, 1, 16, 16)}, 2, lambda b: module.training_step(b, 0))
+    changed = {key.split(".")[0] for key, value in vae.state_dict().items() if not torch.equal(value, before[key])}
+    assert changed == {"decoder", "post_quant_conv"}
