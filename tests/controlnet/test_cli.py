@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from controlnet.bundle import Bundle
 from controlnet.cli import app
-from tests.controlnet.evaluation.conftest import bundle as bundle
+from tests.controlnet.evaluation.conftest import bundle as bundle  # a fixture
 
 runner = CliRunner()
 

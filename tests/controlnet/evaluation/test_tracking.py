@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from controlnet.bundle import Bundle
+from controlnet.cli import app
 from controlnet.evaluation.evaluate import Evaluation
 from controlnet.evaluation.tracking import Place, WrongVersion, log
 from serve.registry.registry import Registry
@@ -56,3 +58,22 @@ def test_a_version_that_holds_another_bundle_is_refused(registry: Registry, uri:
 def test_a_version_that_is_not_there_is_refused(registry: Registry, uri: str, evaluation: Evaluation) -> None:
     with pytest.raises(WrongVersion, match="version 9 of tiny"):
         Place.find(uri, "tiny", "9", evaluation.digest)
+
+
+def test_the_command_logs_on_the_version_it_is_given(registry: Registry, uri: str, bundle: Bundle) -> None:
+    from mlflow import MlflowClient
+
+    where = ["--mlflow", uri, "--model", "tiny", "--version", "1"]
+    result = CliRunner().invoke(app, ["evaluate", str(bundle.folder), "--count", "1", *where])
+    assert result.exit_code == 0, result.output
+    client = MlflowClient(uri, uri)
+    run_id = client.get_model_version("tiny", "1").run_id
+    assert client.get_run(run_id).data.metrics["judged"] == 1
+
+
+def test_the_command_refuses_another_version_before_it_samples(registry: Registry, uri: str, bundle: Bundle) -> None:
+    where = ["--mlflow", uri, "--model", "tiny", "--version", "9"]
+    result = CliRunner().invoke(app, ["evaluate", str(bundle.folder), "--count", "1", *where])
+    assert result.exit_code == 1
+    assert "version 9 of tiny" in " ".join(result.output.split())
+    assert "prompt and map" not in result.output
