@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 import obstore
@@ -78,7 +79,15 @@ class ArtifactStore:
             return cls(MemoryStore())
         if kind == "az":
             config = cast("AzureConfig", dict(options or {}))
-            return cls(AzureStore.from_url(url, config=config, client_options={"timeout": "30s"}))
+            plain = config.get("endpoint", "").startswith("http:")  # an emulator: nobody else gets by without TLS
+            return cls(
+                AzureStore.from_url(
+                    url,
+                    config=config,
+                    client_options={"timeout": "30s", "allow_http": plain},
+                    retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=10)},
+                )
+            )
         raise ValueError(f"artifacts {url!r}: choose file:///<folder>, memory:/// or az://<container>")
 
     async def put(self, tenant: str, data: bytes, suffix: str) -> str:
