@@ -203,9 +203,8 @@ def _tell_unavailable(context: ExceptionContext) -> None:
     if context.is_pre_ping:
         return  # a connection of before a restart: the pool makes a new one
     if context.is_disconnect or _transient(context.original_exception):
-        raise StoreUnavailable(
-            "The store is not reachable.", retry_after_s=RETRY_AFTER_S
-        ) from context.original_exception
+        error = StoreUnavailable("The store is not reachable.", retry_after_s=RETRY_AFTER_S)
+        raise error from context.original_exception
 
 
 def _transient(error: BaseException | None) -> bool:

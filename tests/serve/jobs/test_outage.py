@@ -169,9 +169,10 @@ def test_a_success_whose_commit_was_not_heard_of_may_be_written_again(engine, st
         broken.sqlite_errorcode = sqlite3.SQLITE_IOERR
         raise broken
 
-    with monkeypatch.context() as patch, pytest.raises(StoreUnavailable):
+    with monkeypatch.context() as patch:
         patch.setattr(engine.dialect, "do_commit", commit_and_break)
-        store.succeed(lease, JobResult(()))
+        with pytest.raises(StoreUnavailable):
+            store.succeed(lease, JobResult(()))
     with pytest.raises(LeaseLost):
         store.succeed(lease, JobResult(()))
     assert store.get(job.id).state == "succeeded"
