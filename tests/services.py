@@ -1,0 +1,173 @@
+"""Servers that tests bring with them: real ones, from Debian and npm packages, on this machine only.
+
+`make services` installs what they need: Debian's `postgresql`, npm's `azurite`. Where one is missing, the tests that
+need it are skipped and say so.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from email.utils import formatdate
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+AZURITE = Path(__file__).parents[1] / "build/services/node_modules/.bin/azurite-blob"
+
+
+class Missing(RuntimeError):
+    """A service's programs are not installed: how to get them."""
+
+
+class Postgres:
+    """A PostgreSQL server of one's own: an empty cluster on a socket in a private folder, gone at the end.
+
+    It does not wait for the disk (tests end with the machine's life, at the latest), and runs as the user `postgres`
+    where the tests run as root, as whom it refuses to start.
+    """
+
+    def __init__(self) -> None:
+        self._bin = _postgres_programs()
+        self._server: subprocess.Popen[bytes] | None = None
+        # The kernel ends it with its parent, however that ends.
+        self._as = ["setpriv", "--pdeathsig=QUIT"]
+        self.folder = Path(tempfile.mkdtemp(prefix="cn-postgres-", dir="/tmp"))  # a socket's path must be short
+        if os.geteuid() == 0:
+            self._as += ["--reuid=postgres", "--regid=postgres", "--clear-groups"]
+            shutil.chown(self.folder, "postgres", "postgres")
+
+    def __enter__(self) -> Self:
+        try:
+            self._run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync", "--no-locale")
+            self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop(crash=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def url(self, database: str = "postgres") -> str:
+        """SQLAlchemy URL of a database."""
+        return f"postgresql+psycopg://postgres@/{database}?host={self.folder}"
+
+    def start(self) -> None:
+        """Start, and wait until it answers. It ends with the *thread* that calls this: that is, the main one."""
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": self.folder,
+            "fsync": "off",
+            "full_page_writes": "off",
+            "autovacuum": "off",
+            "shared_buffers": "32MB",
+        }
+        options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
+        with (self.folder / "server.log").open("ab") as log:
+            self._server = subprocess.Popen(
+                [*self._as, self._bin / "postgres", "-D", self.folder / "data", *options],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + 30
+        while subprocess.run([self._bin / "pg_isready", "-q", "-h", self.folder], check=False).returncode != 0:
+            if self._server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PostgreSQL did not start: {(self.folder / 'server.log').read_text()}")
+            time.sleep(0.02)
+
+    def stop(self, *, crash: bool = False) -> None:
+        """Stop it: sessions are cut off in order, or as a crash would."""
+        if self._server is not None:
+            self._server.send_signal(signal.SIGQUIT if crash else signal.SIGINT)
+            self._server.wait()
+            self._server = None
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._as, self._bin / program, f"--pgdata={self.folder / 'data'}", *arguments]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"{program} failed: {done.stdout}{done.stderr}")
+
+
+class Azurite:
+    """Azure's blob service as Microsoft's emulator of it, in memory, on a port of the loopback interface."""
+
+    account = "devstoreaccount1"
+    key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+    """Not a secret: the emulator has no other."""
+
+    def __init__(self) -> None:
+        if not AZURITE.exists():
+            raise Missing("Azurite is not installed: make services")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Options of an `az://` store."""
+        return {"account_name": self.account, "account_key": self.key, "endpoint": self._endpoint}
+
+    @property
+    def _endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}/{self.account}"
+
+    def start(self) -> None:
+        """Start, and wait until it listens. What was stored before is gone."""
+        options = ["--blobPort", str(self.port), "--inMemoryPersistence", "--extentMemoryLimit", "64"]
+        quiet = ["--silent", "--disableTelemetry", "--skipApiVersionCheck"]
+        command = ["setpriv", "--pdeathsig=KILL", str(AZURITE), *options, *quiet]
+        self._server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return
+            except OSError:
+                if self._server.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError("Azurite did not start") from None
+                time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Stop it at once."""
+        self._server.kill()
+        self._server.wait()
+
+    def make_container(self, name: str) -> None:
+        """Make a container, which obstore cannot (Shared Key authorization of the blob service's REST API)."""
+        date, api = formatdate(usegmt=True), "2021-08-06"
+        resource = [f"x-ms-date:{date}", f"x-ms-version:{api}", f"/{self.account}/{self.account}/{name}"]
+        text = "\n".join(["PUT", *[""] * 11, *resource, "restype:container"])
+        mac = hmac.digest(base64.b64decode(self.key), text.encode(), "sha256")
+        headers = {"x-ms-date": date, "x-ms-version": api}
+        headers["Authorization"] = f"SharedKey {self.account}:{base64.b64encode(mac).decode()}"
+        url = f"{self._endpoint}/{name}?restype=container"
+        httpx.put(url, headers=headers, trust_env=False).raise_for_status()
+
+
+def _postgres_programs() -> Path:
+    found = shutil.which("initdb")
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    if found is None and not versions:
+        raise Missing("PostgreSQL is not installed: make services, or apt-get install postgresql")
+    return (versions[-1] if versions else Path(str(found)).resolve()).parent
