@@ -27,6 +27,10 @@ class Settings(BaseSettings):
 
     database: str | None = Field(None, description="SQLAlchemy URL; SQLite in `data_dir` when absent.")
     artifacts: str | None = Field(None, description="obstore URL; a folder in `data_dir` when absent.")
+    artifacts_options: dict[str, str] = Field(
+        {}, repr=False, description="obstore options as JSON; under workload identity `account_name` is enough."
+    )
+    retention: float = Field(7 * 24 * 3600.0, gt=0, description="Seconds a result is kept after its job's end.")
     mlflow_tracking_uri: str | None = Field(None, description="MLflow; SQLite in `data_dir` when absent.")
 
     model: str = Field("controlnet-demo", description="Registered model whose champion is served.")
