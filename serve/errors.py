@@ -37,11 +37,18 @@ class ServeError(Exception):
         detail: One sentence for the person who sent the request.
         field: The request field at fault as a dotted path (`controls.0.parameters.low_threshold`), if one is.
         retry_after_s: Seconds after which trying again makes sense, if it does.
+
+    Attributes:
+        request_id: What to quote of the answer that told of it; known to clients only.
+        job: Id of the job it is about; likewise.
     """
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "internal"
     title: ClassVar[str] = "Internal error"
+
+    request_id: str | None = None
+    job: str | None = None
 
     def __init__(self, detail: str, *, field: str | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(detail)
