@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+import time
 
-from serve.api.answers import JSON, PNG, ZIP, choose
-from serve.errors import NotAcceptable
+import httpx
+import pytest
+import sqlalchemy as sa
+from fastapi import FastAPI
+
+from serve.api.answers import JSON, PNG, ZIP, Finished, choose
+from serve.errors import Gone, NotAcceptable
+from serve.jobs.store import WEEK_S, JobStore
+from tests.serve.api.conftest import TENANT, Worker
 
 
 @pytest.mark.parametrize(
@@ -37,3 +44,14 @@ def test_the_best_liked(accept: str | None, media: str) -> None:
 def test_none_liked(accept: str) -> None:
     with pytest.raises(NotAcceptable):
         choose(accept)
+
+
+async def test_a_result_that_has_expired_is_gone(
+    client: httpx.AsyncClient, app: FastAPI, worker: Worker, engine: sa.Engine
+) -> None:
+    await client.post("/v1/images", json={"prompt": "a gear"})
+    later = JobStore(engine, clock=lambda: time.time() + WEEK_S + 60)
+    assert later.retention.expire() == 1
+    (job,) = later.page(TENANT).jobs
+    with pytest.raises(Gone):
+        await Finished.read(app.state.context, job)

@@ -12,9 +12,13 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import Message
 
+from serve.api import waiting
 from serve.errors import Internal, InvalidRequest, JobFailed, Overloaded
-from serve.jobs.store import JobStore
-from tests.serve.api.conftest import TENANT, Metrics, Worker, connected, field_of, problem_of
+from serve.jobs.database import StoreUnavailable
+from serve.jobs.retention import ArtifactsSwept
+from serve.jobs.spec import JobSpec
+from serve.jobs.store import Job, JobStore
+from tests.serve.api.conftest import TENANT, Metrics, Worker, canny, connected, field_of, problem_of
 
 URL = "/v1/images"
 REQUEST = {"prompt": "a gear"}
@@ -133,3 +137,61 @@ async def test_jobs_are_counted(client: httpx.AsyncClient, worker: Worker, metri
     for state in ("queued", "succeeded"):
         assert metrics.registry.get_sample_value("cn_jobs_total", {"tenant": TENANT, "state": state}) == 1
     assert metrics.registry.get_sample_value("cn_job_seconds_count", {"tenant": TENANT}) == 1
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, call: str, errors: list[Exception]) -> None:
+    """Let a call of the store meet these errors first."""
+    working = getattr(JobStore, call)
+
+    def failing(*arguments: object, **options: object) -> object:
+        if errors:
+            raise errors.pop()
+        return working(*arguments, **options)
+
+    monkeypatch.setattr(JobStore, call, failing)
+
+
+async def test_a_store_that_is_away_accepts_nothing_and_says_when_to_come_back(
+    client: httpx.AsyncClient, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(monkeypatch, "submit", [StoreUnavailable("The store is not reachable.", retry_after_s=2)])
+    answer = await client.post(URL, json=REQUEST)
+    assert problem_of(answer, 503)["type"] == "/problems/overloaded"
+    assert answer.headers["Retry-After"] == "2"
+    assert store.counts()["queued"] == 0
+
+
+async def test_a_job_that_was_accepted_is_waited_for_through_an_outage(
+    client: httpx.AsyncClient, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "STORE_BACK_S", 0.001)
+    away: list[Exception] = [StoreUnavailable("away"), StoreUnavailable("away")]
+    refuse(monkeypatch, "get", away)
+    assert (await client.post(URL, json=REQUEST)).status_code == 200
+    assert away == []
+
+
+async def test_pictures_that_were_being_deleted_are_stored_again(
+    client: httpx.AsyncClient, worker: Worker, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the put and the row a sweeper takes them, twice."""
+    working, sweeps = JobStore.submit, [1, 2]
+
+    def robbed(self: JobStore, tenant: str, spec: JobSpec, *arguments: Any, **options: Any) -> Job:
+        if sweeps:
+            sweeps.pop()
+            store.retention.condemn(list(spec.keys))
+            store.retention.swept(list(spec.keys))
+        return working(self, tenant, spec, *arguments, **options)
+
+    monkeypatch.setattr(JobStore, "submit", robbed)
+    assert (await client.post(URL, json={**REQUEST, "controls": [canny()]})).status_code == 200
+    assert sweeps == []
+
+
+async def test_pictures_that_are_deleted_again_and_again_are_503(
+    client: httpx.AsyncClient, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(monkeypatch, "submit", [ArtifactsSwept({"demo/a.png"}) for _ in range(3)])
+    assert problem_of(await client.post(URL, json=REQUEST), 503)["type"] == "/problems/overloaded"
+    assert store.counts()["queued"] == 0

@@ -11,9 +11,11 @@ import pytest
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import DeploymentUnavailableError
 
+from serve.deployments import dispatcher as module
 from serve.deployments.dispatcher import RECONCILER, png_parameters
 from serve.deployments.messages import Progress
 from serve.errors import InvalidRequest
+from serve.jobs.database import StoreUnavailable
 from serve.jobs.spec import JobSpec
 from serve.jobs.store import READY, JobStore, Lease, ServedModel
 from tests.serve.deployments.conftest import MAPS, Platform
@@ -316,3 +318,43 @@ async def test_a_png_is_told_nothing_of_the_tenant(platform: Platform, spec: Job
     text = json.dumps(png_parameters(job, 8))
     assert "acme" not in text
     assert job.id not in text
+
+
+@pytest.mark.parametrize(
+    "call", ["claim", "renew", "progress", "image_done", "succeed", "take_lock", "cancel_requests"]
+)
+async def test_a_store_that_is_away_for_a_while_costs_no_attempt(
+    platform: Platform, spec: JobSpec, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Each kind of call is refused twice, as by a database that restarts."""
+    monkeypatch.setattr(module, "STORE_RETRY", (0.001, 0.001))
+    refusals = [StoreUnavailable("away"), StoreUnavailable("away")]
+    working = getattr(JobStore, call)
+
+    def restarting(*arguments: object, **options: object) -> object:
+        if refusals:
+            raise refusals.pop()
+        return working(*arguments, **options)
+
+    monkeypatch.setattr(JobStore, call, restarting)
+    job = platform.submit(spec)
+    platform.start(lease=1.0 if call == "renew" else 30.0)
+    stream = await platform.sampler.streams.get()
+    stream.send(Progress(steps=(1, 1), of=4))
+    await platform.when(lambda: not refusals or call in ("image_done", "succeed"))
+    stream.finish()
+    ended = await platform.ended(job)
+    assert (ended.state, ended.attempt) == ("succeeded", 1)
+    assert refusals == []
+
+
+async def test_a_result_whose_bytes_were_swept_is_made_again(platform: Platform, spec: JobSpec) -> None:
+    platform.start()
+    job = platform.submit(spec)
+    stream = await platform.sampler.streams.get()
+    platform.store.retention.condemn(["acme/7.png"])
+    platform.store.retention.swept(["acme/7.png"])
+    stream.finish()
+    (await platform.sampler.streams.get()).finish()
+    ended = await platform.ended(job)
+    assert (ended.state, ended.attempt) == ("succeeded", 2)
