@@ -239,7 +239,7 @@ async def test_a_stream_outlives_a_store_that_is_away(
 ) -> None:
     await reader.next()
     look = events.Look.at
-    away = [StoreUnavailable(), StoreUnavailable()]
+    away = [StoreUnavailable("Away."), StoreUnavailable("Still.")]
 
     def sometimes(*arguments: Any) -> events.Look:
         if away:

@@ -17,7 +17,6 @@ from PIL import Image
 from serve.api.maps import map_id, map_key
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.database import StoreUnavailable
-from serve.jobs.retention import ArtifactsSwept
 from serve.jobs.store import JobStore, ServedModel
 from tests.serve.api.conftest import TENANT, Worker, b64, canny, connected, field_of, picture, problem_of
 from tests.serve.api.test_waiting import leave_when
@@ -177,49 +176,12 @@ async def test_who_gave_a_key_may_hang_up_and_come_back(app: FastAPI, store: Job
     assert not job.cancel_requested
 
 
-async def test_pictures_that_were_swept_meanwhile_are_put_again(
-    client: httpx.AsyncClient, store: JobStore, artifacts: ArtifactStore
-) -> None:
-    request = {**REQUEST, "controls": [canny()]}
-    first = (await client.post(JOBS, json=request)).json()["id"]
-    (key,) = store.get(first).spec.controls[0].images  # type: ignore[union-attr]
-    await client.delete(f"{JOBS}/{first}")
-    late = JobStore(store._reads, clock=lambda: 4e9)
-    late.retention.expire()
-    assert late.retention.condemned() == [key]
-
-    put = artifacts.put
-
-    async def put_into_a_sweep(*arguments: Any) -> str:
-        found = await put(*arguments)
-        if late.retention.condemned():
-            await artifacts.delete([key])
-            late.retention.swept([key])
-        return found
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(artifacts, "put", put_into_a_sweep)
-        assert (await client.post(JOBS, json=request)).status_code == 202
-    assert await artifacts.exists(key, TENANT)
-
-
-async def test_pictures_that_are_swept_again_and_again_are_503(
-    client: httpx.AsyncClient, store: JobStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def submit(*_: Any, **__: Any) -> None:
-        raise ArtifactsSwept(["demo/aa/bb.png"])
-
-    monkeypatch.setattr(store, "submit", submit)
-    answer = await client.post(JOBS, json={**REQUEST, "controls": [canny()]})
-    assert problem_of(answer, 503)["type"] == "/problems/overloaded"
-
-
 @pytest.mark.parametrize("method", ["serving", "submit"])
 async def test_a_store_that_is_away_is_503(
     client: httpx.AsyncClient, store: JobStore, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     def away(*_: Any, **__: Any) -> None:
-        raise StoreUnavailable
+        raise StoreUnavailable("The store is away.", retry_after_s=2)
 
     monkeypatch.setattr(store, method, away)
     answer = await client.post(JOBS, json=REQUEST, headers=KEY)
@@ -231,7 +193,7 @@ async def test_a_store_that_comes_back_takes_the_request_again(
     client: httpx.AsyncClient, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: Any, **__: Any) -> None:
-        raise StoreUnavailable
+        raise StoreUnavailable("The store is away.", retry_after_s=2)
 
     with monkeypatch.context() as patch:
         patch.setattr(store, "submit", away)
