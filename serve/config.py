@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     jobs_in_flight: int = Field(32, ge=1, description="Jobs one dispatcher runs at once.")
     job_timeout: float = Field(600.0, gt=0, description="Seconds `POST /v1/images` waits for its job.")
 
+    max_streams: int = Field(50, ge=1, description="Most event streams that a team may have open at one API.")
+
     max_body: int = Field(32 << 20, gt=0, description="Largest request body.")
     max_pixels_in: int = Field(40_000_000, gt=0, description="Largest picture accepted, in pixels.")
     max_pixels_out: int = Field(1024 * 1024, gt=0, description="Largest picture made, in pixels.")
@@ -59,6 +61,16 @@ class Settings(BaseSettings):
     max_images: int = Field(12, ge=1, description="Most images of one job.")
     max_steps: int = Field(100, ge=1, le=1000, description="Most steps.")
     max_controls: int = Field(3, ge=0, description="Most controls of one job.")
+
+    webhook_hosts: tuple[str, ...] = Field(
+        (), description="Hosts that webhooks may call: `hooks.example.com`, `*.example.com`, with `:port` if not 443."
+    )
+    webhook_secret: SecretStr | None = Field(
+        None, description="`whsec_<base64>`: every team's is derived from it; made and kept in `data_dir` when absent."
+    )
+
+    url: str | None = Field(None, description="Where `cnserve jobs` finds the API; that of this machine when absent.")
+    key: SecretStr | None = Field(None, description="The API key of `cnserve jobs`.")
 
     @model_validator(mode="after")
     def _rows_are_buckets(self) -> Settings:
@@ -83,6 +95,11 @@ class Settings(BaseSettings):
     def tracking_uri(self) -> str:
         """MLflow tracking URI."""
         return self.mlflow_tracking_uri or f"sqlite:///{(self.data_dir / 'mlflow.db').resolve()}"
+
+    @property
+    def api_url(self) -> str:
+        """Where the API answers."""
+        return self.url or f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"
 
     @property
     def bundle_cache(self) -> Path:

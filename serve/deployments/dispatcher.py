@@ -160,6 +160,12 @@ class Dispatcher:
         job, spec, tenant = lease.job, lease.job.spec, lease.job.tenant
         began = time.time()
         prepared: Prepared = await self._imaging.prepare.remote(tenant, spec)
+        if prepared.maps:
+            await self._ask(self._store.annotated, lease, prepared.maps)
+        if spec.kind == "map":
+            ended = time.time()
+            timings = {"queued": began - job.created_at, "preparing": prepared.seconds, "total": ended - job.created_at}
+            return JobResult(images=(), control_maps=prepared.maps, timings=timings)
         source = f"models:/{job.model.name}/{job.model.version}"
         work = SamplerJob(job.id, lease.attempt, job.model.digest, source, spec, prepared.hints)
         sampling_began = time.time()

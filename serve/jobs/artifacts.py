@@ -100,8 +100,7 @@ class ArtifactStore:
             raise ValueError(f"tenant {tenant!r} must match {_TENANT.pattern}")
         if not _SUFFIX.fullmatch(suffix):
             raise ValueError(f"suffix {suffix!r} must match {_SUFFIX.pattern}")
-        digest = hashlib.sha256(data).hexdigest()
-        key = f"{tenant}/{digest[:2]}/{digest}{suffix}"
+        key = key_of(tenant, hashlib.sha256(data).hexdigest(), suffix)
         with _telling_unavailable():
             try:
                 await obstore.put_async(self._backend, key, data, mode="create")
@@ -168,6 +167,16 @@ def _telling_unavailable() -> Iterator[None]:
         yield
     except (GenericError, JoinError, PermissionDeniedError, UnauthenticatedError) as error:
         raise StoreUnavailable("The artifacts are not reachable.", retry_after_s=RETRY_AFTER_S) from error
+
+
+def key_of(tenant: str, digest: str, suffix: str) -> str:
+    """The key of `tenant`'s artifact whose bytes have the SHA-256 `digest`."""
+    return f"{tenant}/{digest[:2]}/{digest}{suffix}"
+
+
+def digest_of(key: str) -> str:
+    """The SHA-256 of the bytes that a key names."""
+    return key.rsplit("/", 1)[-1].partition(".")[0]
 
 
 def _digest(key: str, tenant: str) -> str:

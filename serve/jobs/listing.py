@@ -45,7 +45,7 @@ def _cursor(job: Job) -> str:
 
 
 def _end(cursor: str) -> sa.Tuple:
-    refused = InvalidRequest("is not a cursor of a page", field="after")
+    refused = InvalidRequest("is not a cursor of a page", field="cursor")
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         created_at, job_id = json.loads(text)

@@ -20,7 +20,7 @@ Other nouns have modules of their own and hang on the store: `idempotency`, `del
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -150,7 +150,7 @@ class JobStore:
 
         Raises:
             ArtifactsSwept: Read the mark, store the pictures and submit again.
-            Conflict: Another request took over the key.
+            IdempotencyInFlight: Another request took over the key.
         """
         with self._writes.begin() as connection:
             now = self._clock()
@@ -284,10 +284,27 @@ class JobStore:
                 raise LeaseLost(lease)
             notify(connection)
 
-    def image_done(self, lease: Lease, index: int, image: StoredImage) -> None:
-        """Record that image `index` of the job is stored."""
+    def annotated(self, lease: Lease, made: Sequence[StoredMap]) -> None:
+        """Record that the job's control maps are stored; they are kept as long as its result will be.
+
+        Raises:
+            ArtifactsSwept: They may be gone again: `retry`.
+        """
+        data = {"control_maps": [asdict(control_map) for control_map in made]}
         with self._writes.begin() as connection:
             leased(connection, lease)
+            hold(connection, lease.job.id, {control_map.key for control_map in made}, lease.mark)
+            record(connection, lease.job.id, "annotated", data, self._clock())
+
+    def image_done(self, lease: Lease, index: int, image: StoredImage) -> None:
+        """Record that image `index` of the job is stored; it is kept as long as its result will be.
+
+        Raises:
+            ArtifactsSwept: It may be gone again: `retry`.
+        """
+        with self._writes.begin() as connection:
+            leased(connection, lease)
+            hold(connection, lease.job.id, {image.key}, lease.mark)
             record(connection, lease.job.id, "image", {"index": index, "image": asdict(image)}, self._clock())
 
     def succeed(self, lease: Lease, result: JobResult) -> None:

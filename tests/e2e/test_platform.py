@@ -25,7 +25,9 @@ from safetensors.torch import load_file
 
 from controlnet.bundle import DEMO, Bundle, ControlWeights, write_bundle
 from controlnet.generate import generate
-from controlnet.pipeline import Control, ImageSpec, Pipeline
+from controlnet.pipeline import Control as PipelineControl
+from controlnet.pipeline import ImageSpec, Pipeline
+from serve.client import Client, Control, Ended, Parameters, Progressed
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -192,16 +194,82 @@ def test_promotion_under_load_changes_the_version_and_nothing_else(platform: Any
             assert np.abs(served - solo(pipeline, body["parameters"]).astype(int)).max() <= 1
 
 
+def test_a_job_is_followed_to_its_end_and_fetched(platform: Any, photograph: bytes) -> None:
+    with Client(str(platform.client.base_url)) as client:
+        job = client.submit(PROMPT, controls=[Control("canny", photograph)], n=2, steps=30, seed=3)
+        events = list(client.events(job.id))
+        again = list(client.events(job.id))
+        kinds = [type(event).__name__ for event in events]
+        ended = events[-1]
+        pictures = client.images(job)
+        control_map = platform.client.get(ended.job.control_maps[0].url).content
+        archive = zipfile.ZipFile(io.BytesIO(platform.client.get(f"/v1/jobs/{job.id}/archive").content))
+
+    assert isinstance(ended, Ended)
+    assert (ended.job.state, kinds[0], kinds.count("ImageDone")) == ("succeeded", "Queued", 2)
+    assert kinds.index("Started") < kinds.index("Annotated") < kinds.index("Progressed") < kinds.index("ImageDone")
+    assert [kind for kind in kinds if kind != "Progressed"][-6:] == [type(event).__name__ for event in again]
+    assert archive.namelist() == ["image_0.png", "image_1.png", "control/canny.png", "manifest.json"]
+    assert [archive.read(f"image_{i}.png") for i in range(2)] == pictures
+    assert archive.read("control/canny.png") == control_map
+    assert [image["seed"] for image in json.loads(archive.read("manifest.json"))["images"]] == [3, 4]
+
+
+def test_a_map_is_made_once_and_steers_many(platform: Any, photograph: bytes) -> None:
+    with Client(str(platform.client.base_url)) as client:
+        made = client.annotate("canny", photograph, parameters={"low_threshold": 50}, resolution=128)
+        direct = Control("canny", photograph, parameters={"low_threshold": 50})
+        how: Parameters = {"steps": 2, "seed": 1, "resolution": 128, "deterministic": True}
+        jobs = [client.submit(PROMPT, controls=[control], **how) for control in (Control("canny", map=made), direct)]
+        reused, annotated = [client.wait(job.id) for job in jobs]
+        pictures = [client.images(job) for job in jobs]
+
+    assert set(np.unique(pixels(made.png))) == {0, 255}
+    assert reused.control_maps[0].id == annotated.control_maps[0].id == made.id
+    assert np.array_equal(pixels(pictures[0][0]), pixels(pictures[1][0]))
+
+
+def test_the_same_request_sent_at_once_by_many_is_one_job(platform: Any) -> None:
+    request, key = {"prompt": PROMPT, "steps": 2}, {"Idempotency-Key": "one-of-many"}
+    with ThreadPoolExecutor(6) as pool:
+        sent = [pool.submit(platform.client.post, "/v1/jobs", json=request, headers=key) for _ in range(6)]
+        answers = [future.result() for future in sent]
+    assert {answer.status_code for answer in answers} <= {202, 200, 409}
+    ids = {answer.json()["id"] for answer in answers if answer.status_code != 409}
+    assert len(ids) == 1
+    last = platform.client.post("/v1/jobs", json=request, headers=key)
+    assert ({last.json()["id"]}, last.headers["idempotent-replayed"]) == (ids, "true")
+    other = platform.client.post("/v1/jobs", json=request | {"steps": 3}, headers=key)
+    assert other.json()["type"] == "/problems/idempotency-mismatch"
+
+
+def test_a_cancelled_job_stops_within_steps(platform: Any) -> None:
+    with Client(str(platform.client.base_url)) as client:
+        job = client.submit(PROMPT, steps=100, width=384, height=384)
+        done = 0
+        for event in client.events(job.id):
+            if isinstance(event, Progressed):
+                if not done:
+                    client.cancel(job.id)
+                    asked = time.monotonic()
+                done = event.steps[0]
+            elif isinstance(event, Ended):
+                print(f"\ncancelled {time.monotonic() - asked:.2f} s after it was asked, {done} of 100 steps told")
+                assert event.job.state == "cancelled"
+                assert event.job.images == ()
+    assert 0 < done < 100
+
+
 def solo(
     pipeline: Pipeline, parameters: dict[str, Any], control_map: npt.NDArray[np.uint8] | None = None
 ) -> npt.NDArray[np.uint8]:
     """The picture of an answer's parameters, made by the plain loop."""
     import torch
 
-    controls: tuple[Control, ...] = ()
+    controls: tuple[PipelineControl, ...] = ()
     if control_map is not None:
         hint = torch.from_numpy(control_map.astype(np.float32) / 255).permute(2, 0, 1).contiguous()
-        controls = (Control("canny", hint, strength=parameters["controls"][0]["strength"]),)
+        controls = (PipelineControl("canny", hint, strength=parameters["controls"][0]["strength"]),)
     names = ("prompt", "width", "height", "negative_prompt", "steps", "guidance", "seed", "sampler")
     return generate(pipeline, [ImageSpec(**{name: parameters[name] for name in names}, controls=controls)], pinned=2)[0]
 

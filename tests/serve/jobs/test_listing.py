@@ -85,7 +85,7 @@ def test_pages_show_one_tenants_jobs(store, submit):
 def test_what_is_no_cursor_is_refused(store, cursor):
     with pytest.raises(InvalidRequest) as refused:
         store.page("demo", after=cursor)
-    assert refused.value.field == "after"
+    assert refused.value.field == "cursor"
 
 
 def test_the_oldest_waits_for_nobody(store, submit):
