@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 import obstore
@@ -25,7 +26,7 @@ from obstore.exceptions import (
 from obstore.store import AzureStore, LocalStore, MemoryStore
 
 from serve.errors import NotFound
-from serve.jobs.database import StoreUnavailable
+from serve.jobs.database import RETRY_AFTER_S, StoreUnavailable
 
 if TYPE_CHECKING:
     from obstore.store import AzureConfig, ObjectStore
@@ -78,7 +79,15 @@ class ArtifactStore:
             return cls(MemoryStore())
         if kind == "az":
             config = cast("AzureConfig", dict(options or {}))
-            return cls(AzureStore.from_url(url, config=config, client_options={"timeout": "30s"}))
+            plain = config.get("endpoint", "").startswith("http:")  # an emulator: nobody else gets by without TLS
+            return cls(
+                AzureStore.from_url(
+                    url,
+                    config=config,
+                    client_options={"timeout": "30s", "allow_http": plain},
+                    retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=10)},
+                )
+            )
         raise ValueError(f"artifacts {url!r}: choose file:///<folder>, memory:/// or az://<container>")
 
     async def put(self, tenant: str, data: bytes, suffix: str) -> str:
@@ -139,11 +148,9 @@ class ArtifactStore:
                 ]
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Delete artifacts; those that are not there are fine."""
+        """Delete artifacts; those that are not there, or cannot be, are fine."""
         with _telling_unavailable():
-            for key in keys:
-                if not _KEY.fullmatch(key):
-                    raise ValueError(f"{key!r} is no key of an artifact")
+            for key in filter(_KEY.fullmatch, keys):
                 with contextlib.suppress(FileNotFoundError):
                     await obstore.delete_async(self._backend, key)
 
@@ -160,7 +167,7 @@ def _telling_unavailable() -> Iterator[None]:
     try:
         yield
     except (GenericError, JoinError, PermissionDeniedError, UnauthenticatedError) as error:
-        raise StoreUnavailable("The store of artifacts is not reachable, or full.") from error
+        raise StoreUnavailable("The artifacts are not reachable.", retry_after_s=RETRY_AFTER_S) from error
 
 
 def _digest(key: str, tenant: str) -> str:
