@@ -1,4 +1,4 @@
-"""`cnserve`: start the platform, look after its models."""
+"""`cnserve`: start the platform, look after its models, use it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from serve.commands import jobs, webhooks
 from serve.config import Settings
 from serve.deployments.environment import secure_ray
 from serve.registry import ENVIRONMENT
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Serve images with spatial control to many teams.")
 models = typer.Typer(no_args_is_help=True, help="The registry: which model versions exist, which one is served.")
 app.add_typer(models, name="models")
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(webhooks.app, name="webhooks")
 
 console = Console()
 

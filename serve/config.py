@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -27,6 +27,10 @@ class Settings(BaseSettings):
 
     database: str | None = Field(None, description="SQLAlchemy URL; SQLite in `data_dir` when absent.")
     artifacts: str | None = Field(None, description="obstore URL; a folder in `data_dir` when absent.")
+    artifacts_options: dict[str, str] = Field(
+        {}, repr=False, description="obstore options as JSON; under workload identity `account_name` is enough."
+    )
+    retention: float = Field(7 * 24 * 3600.0, gt=0, description="Seconds a result is kept after its job's end.")
     mlflow_tracking_uri: str | None = Field(None, description="MLflow; SQLite in `data_dir` when absent.")
 
     model: str = Field("controlnet-demo", description="Registered model whose champion is served.")
@@ -56,6 +60,16 @@ class Settings(BaseSettings):
     max_steps: int = Field(100, ge=1, le=1000, description="Most steps.")
     max_controls: int = Field(3, ge=0, description="Most controls of one job.")
 
+    webhook_hosts: tuple[str, ...] = Field(
+        (), description="Hosts that webhooks may call: `hooks.example.com`, `*.example.com`, with `:port` if not 443."
+    )
+    webhook_secret: SecretStr | None = Field(
+        None, description="`whsec_<base64>`: every team's is derived from it; made and kept in `data_dir` when absent."
+    )
+
+    url: str | None = Field(None, description="Where `cnserve jobs` finds the API; that of this machine when absent.")
+    key: SecretStr | None = Field(None, description="The API key of `cnserve jobs`.")
+
     @model_validator(mode="after")
     def _rows_are_buckets(self) -> Settings:
         for name, rows in (("max_rows", self.max_rows), ("pinned_rows", self.pinned_rows)):
@@ -79,6 +93,11 @@ class Settings(BaseSettings):
     def tracking_uri(self) -> str:
         """MLflow tracking URI."""
         return self.mlflow_tracking_uri or f"sqlite:///{(self.data_dir / 'mlflow.db').resolve()}"
+
+    @property
+    def api_url(self) -> str:
+        """Where the API answers."""
+        return self.url or f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"
 
     @property
     def bundle_cache(self) -> Path:

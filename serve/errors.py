@@ -7,6 +7,8 @@
     ├── BodyTooLarge          413  the body exceeded the limit while it was read
     ├── NotAcceptable         406  the Accept header asks for something the answer cannot be
     ├── NotFound              404  no such thing, or not this tenant's
+    ├── Conflict              409  another request is in the way of this one
+    ├── Gone                  410  it was there, and its time is over
     ├── ModelNotReady         503  nothing is served yet
     ├── Overloaded            503  accepted nothing; try again later
     ├── TimedOut              504  the job goes on, the caller's wait is over
@@ -31,11 +33,18 @@ class ServeError(Exception):
         detail: One sentence for the person who sent the request.
         field: The request field at fault as a dotted path (`controls.0.parameters.low_threshold`), if one is.
         retry_after_s: Seconds after which trying again makes sense, if it does.
+
+    Attributes:
+        request_id: What to quote of the answer that told of it; known to clients only.
+        job: Id of the job it is about; likewise.
     """
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "internal"
     title: ClassVar[str] = "Internal error"
+
+    request_id: str | None = None
+    job: str | None = None
 
     def __init__(self, detail: str, *, field: str | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(detail)
@@ -101,6 +110,18 @@ class NotFound(ServeError):
     status, type, title = 404, "not-found", "Not found"
 
 
+class Conflict(ServeError):
+    """Another request is in the way of this one."""
+
+    status, type, title = 409, "conflict", "In the way of another request"
+
+
+class Gone(ServeError):
+    """It was there, and its time is over."""
+
+    status, type, title = 410, "gone", "No longer there"
+
+
 class ModelNotReady(ServeError):
     """Nothing is served yet."""
 
@@ -138,7 +159,7 @@ class Internal(ServeError):
 def _by_type(root: type[ServeError]) -> dict[str, type[ServeError]]:
     table = {root.type: root}
     for child in root.__subclasses__():
-        table |= _by_type(child)
+        table = _by_type(child) | table  # a child without a type of its own goes by its parent's
     return table | {Internal.type: Internal}
 
 

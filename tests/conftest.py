@@ -1,12 +1,27 @@
-"""What every test shares. Servers and bundles are made by the conftest of the package that needs them."""
+"""What every test shares. Bundles are made by the conftest of the package that needs them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
+
+from tests.services import Missing, Postgres
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """Tiny tensors lose more to waking threads than they gain, and the machine may be shared."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server for the whole session; tests take databases in it. Skips where there is none."""
+    try:
+        server = Postgres()
+    except Missing as missing:
+        pytest.skip(str(missing))
+    with server:
+        yield server

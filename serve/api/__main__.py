@@ -7,7 +7,7 @@ import uvicorn
 from serve.api.app import create_app
 from serve.config import Settings
 from serve.jobs.artifacts import ArtifactStore
-from serve.jobs.schema import open_database
+from serve.jobs.database import open_database
 from serve.jobs.signals import open_signals
 from serve.jobs.store import JobStore
 from serve.telemetry import ApiMetrics, configure_logging
@@ -26,8 +26,8 @@ def main() -> None:
     stop_metrics = metrics.serve(settings.host, settings.metrics_port)
     app = create_app(
         settings,
-        JobStore(engine, max_attempts=settings.attempts),
-        ArtifactStore.open(settings.artifacts_url),
+        JobStore(engine, max_attempts=settings.attempts, retention_s=settings.retention),
+        ArtifactStore.open(settings.artifacts_url, settings.artifacts_options),
         signals,
         metrics,
         on_shutdown=(stop_metrics, signals.close, engine.dispose),

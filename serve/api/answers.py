@@ -16,7 +16,7 @@ from fastapi import Response
 from fastapi.responses import JSONResponse
 
 from serve.api.context import Context
-from serve.errors import Internal, NotAcceptable
+from serve.errors import Gone, Internal, NotAcceptable
 from serve.jobs.spec import JobSpec
 from serve.jobs.store import Job, JobResult, StoredImage, StoredMap
 
@@ -34,7 +34,13 @@ class Finished:
 
     @classmethod
     async def read(cls, context: Context, job: Job) -> Finished:
-        """Fetch a job's artifacts."""
+        """Fetch a job's artifacts.
+
+        Raises:
+            Gone: They have expired.
+        """
+        if job.expired_at is not None:
+            raise Gone(f"The result of the job {job.id} was kept until its time was over.")
         if job.result is None:
             raise Internal(f"The job {job.id} succeeded without a result.")
         images = [await context.artifacts.get(image.key, job.tenant) for image in job.result.images]

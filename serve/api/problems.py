@@ -27,6 +27,8 @@ from starlette.responses import Response
 
 from serve.errors import (
     BodyTooLarge,
+    Conflict,
+    Gone,
     Internal,
     InvalidRequest,
     JobCancelled,
@@ -48,6 +50,8 @@ KINDS: Mapping[str, type[ServeError]] = {
     kind.type: kind
     for kind in (
         BodyTooLarge,
+        Conflict,
+        Gone,
         Internal,
         InvalidRequest,
         JobCancelled,

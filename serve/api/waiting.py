@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 
 from anyio import to_thread
 from starlette.requests import ClientDisconnect
@@ -13,19 +14,37 @@ from serve.api.admission import Draft
 from serve.api.context import Context, Served
 from serve.api.problems import AboutJob
 from serve.errors import JobCancelled, JobFailed, NotFound, ServeError, TimedOut
+from serve.jobs.database import StoreUnavailable
+from serve.jobs.retention import ArtifactsSwept
 from serve.jobs.store import Job
 
 RECHECK_S = 5.0
 """Looks at the row this often even without a signal: a wake-up that was lost must not cost a whole timeout."""
 
+STORE_BACK_S = 0.5
+"""Between looks while the store is away."""
+
 
 async def submit(context: Context, tenant: str, draft: Draft, served: Served) -> Job:
-    """Store a draft's pictures, then commit its row: a job never names bytes that are not there."""
-    keys = [
-        [await context.artifacts.put(tenant, picture.data, picture.header.suffix) for picture in pictures]
-        for pictures in draft.pictures
-    ]
-    job = await to_thread.run_sync(context.store.submit, tenant, draft.with_keys(keys), served.version)
+    """Store a draft's pictures, then commit its row: a job never names bytes that are not there.
+
+    Raises:
+        ArtifactsSwept: The same pictures were being deleted, again and again.
+    """
+    for last in (False, False, True):
+        mark = await to_thread.run_sync(context.store.retention.mark)
+        keys = [
+            [await context.artifacts.put(tenant, picture.data, picture.header.suffix) for picture in pictures]
+            for pictures in draft.pictures
+        ]
+        store = partial(context.store.submit, tenant, draft.with_keys(keys), served.version, mark=mark)
+        try:
+            job = await to_thread.run_sync(store)
+        except ArtifactsSwept:
+            if last:
+                raise
+            continue
+        break
     context.metrics.job(tenant, job.state)
     return job
 
@@ -63,7 +82,11 @@ async def succeeded(context: Context, job: Job, receive: Receive) -> Job:
 async def _terminal(context: Context, job: Job) -> Job:
     while True:
         seen = context.signals.generation  # before the look, so that no change falls between it and the wait
-        current = await to_thread.run_sync(context.store.get, job.id, job.tenant)
+        try:
+            current = await to_thread.run_sync(context.store.get, job.id, job.tenant)
+        except StoreUnavailable:  # the job was accepted: its caller hears of it when the store is back
+            await asyncio.sleep(STORE_BACK_S)
+            continue
         if current is None:
             raise NotFound(f"The job {job.id} is gone.")
         if current.terminal:

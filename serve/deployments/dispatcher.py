@@ -22,7 +22,7 @@ from ray.serve.handle import DeploymentHandle
 from serve.config import Settings
 from serve.deployments.messages import Prepared, Progress, Sampled, SamplerJob
 from serve.errors import JobFailed, ServeError
-from serve.jobs.schema import open_database
+from serve.jobs.database import open_database
 from serve.jobs.signals import open_signals
 from serve.jobs.store import READY, Job, JobResult, JobStore, Lease, LeaseLost, ServedModel, StoredImage
 from serve.registry.reconciler import Reconciler

@@ -38,7 +38,7 @@ class Imaging:
     def __init__(self, settings: Settings) -> None:
         configure_logging(settings.log_level)
         cv2.setNumThreads(1)  # replicas are what runs in parallel here
-        self._artifacts = ArtifactStore.open(settings.artifacts_url)
+        self._artifacts = ArtifactStore.open(settings.artifacts_url, settings.artifacts_options)
         self._decoder = Decoder(max_pixels=settings.max_pixels_in)
 
     async def prepare(self, tenant: str, spec: JobSpec) -> Prepared:

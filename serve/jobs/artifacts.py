@@ -2,22 +2,33 @@
 
 A key is `{tenant}/{first two digits}/{sha256 of the bytes}{suffix}`: equal bytes are stored once, nothing is ever
 changed, and the tenant is part of the name. A key that reads otherwise cannot name anything, so it is not looked up.
+What may be deleted, and when, is `retention`'s to say.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import obstore
-from obstore.exceptions import AlreadyExistsError
-from obstore.store import from_url
+from obstore.exceptions import (
+    AlreadyExistsError,
+    GenericError,
+    JoinError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+from obstore.store import AzureStore, LocalStore, MemoryStore
 
 from serve.errors import NotFound
+from serve.jobs.database import StoreUnavailable
 
 if TYPE_CHECKING:
-    from obstore.store import ObjectStore
+    from obstore.store import AzureConfig, ObjectStore
 
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
@@ -26,8 +37,20 @@ _KEY = re.compile(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """What is stored under a key; `modified` in epoch seconds of the store's clock."""
+
+    key: str
+    size: int
+    modified: float
+
+
 class ArtifactStore:
     """Content-addressed, written once, each tenant by itself.
+
+    Any method raises `StoreUnavailable` while the bytes cannot be reached or the disk is full, and may then be called
+    again.
 
     Args:
         backend: The obstore store that holds the bytes.
@@ -37,9 +60,26 @@ class ArtifactStore:
         self._backend = backend
 
     @classmethod
-    def open(cls, url: str) -> ArtifactStore:
-        """Open the store at an obstore URL (`file:///data/artifacts`, `memory:///`); folders are made."""
-        return cls(from_url(url, mkdir=True) if url.startswith("file:") else from_url(url))
+    def open(cls, url: str, options: Mapping[str, str] | None = None) -> ArtifactStore:
+        """Open the store at a URL: `file:///data/artifacts` (folders are made), `memory:///` or `az://container`.
+
+        Args:
+            url: Where.
+            options: obstore's for Azure (`account_name`, `account_key`, `use_emulator` ...). Under workload identity
+                `account_name` is all: obstore itself reads what AKS puts into a pod's environment.
+
+        Raises:
+            ValueError: Another kind of URL.
+        """
+        kind = url.partition(":")[0]
+        if kind == "file":
+            return cls(LocalStore.from_url(url, mkdir=True))
+        if kind == "memory":
+            return cls(MemoryStore())
+        if kind == "az":
+            config = cast("AzureConfig", dict(options or {}))
+            return cls(AzureStore.from_url(url, config=config, client_options={"timeout": "30s"}))
+        raise ValueError(f"artifacts {url!r}: choose file:///<folder>, memory:/// or az://<container>")
 
     async def put(self, tenant: str, data: bytes, suffix: str) -> str:
         """Store `data` and return its key; storing the same bytes again changes nothing.
@@ -53,12 +93,13 @@ class ArtifactStore:
             raise ValueError(f"suffix {suffix!r} must match {_SUFFIX.pattern}")
         digest = hashlib.sha256(data).hexdigest()
         key = f"{tenant}/{digest[:2]}/{digest}{suffix}"
-        try:
-            await obstore.put_async(self._backend, key, data, mode="create")
-        except AlreadyExistsError:
-            # Folders don't wait for the disk: a file that a power cut left short must not stand for these bytes.
-            if (await obstore.head_async(self._backend, key))["size"] != len(data):
-                await obstore.put_async(self._backend, key, data, mode="overwrite")
+        with _telling_unavailable():
+            try:
+                await obstore.put_async(self._backend, key, data, mode="create")
+            except AlreadyExistsError:
+                # Folders don't wait for the disk: a file that a power cut left short must not stand for these bytes.
+                if await self._size(key) != len(data):
+                    await obstore.put_async(self._backend, key, data, mode="overwrite")
         return key
 
     async def get(self, key: str, tenant: str) -> bytes:
@@ -68,10 +109,11 @@ class ArtifactStore:
             NotFound: There is none, it is another tenant's, `key` is not a key, or its bytes are damaged.
         """
         digest = _digest(key, tenant)
-        try:
-            data = bytes(await (await obstore.get_async(self._backend, key)).bytes_async())
-        except FileNotFoundError:
-            raise NotFound("There is no such artifact.") from None
+        with _telling_unavailable():
+            try:
+                data = bytes(await (await obstore.get_async(self._backend, key)).bytes_async())
+            except FileNotFoundError:
+                raise NotFound("There is no such artifact.") from None
         if hashlib.sha256(data).hexdigest() != digest:
             raise NotFound("The artifact is damaged.")
         return data
@@ -80,10 +122,45 @@ class ArtifactStore:
         """Whether `get` would look for bytes and find some."""
         try:
             _digest(key, tenant)
-            await obstore.head_async(self._backend, key)
-        except (NotFound, FileNotFoundError):
+        except NotFound:
             return False
-        return True
+        with _telling_unavailable():
+            return await self._size(key) is not None
+
+    async def list(self, tenant: str | None = None) -> AsyncIterator[Sequence[Artifact]]:
+        """All artifacts, or a tenant's, some hundreds at a time; what else may lie there is left out."""
+        prefix = None if tenant is None else f"{tenant}/"
+        with _telling_unavailable():
+            async for found in obstore.list(self._backend, prefix=prefix, chunk_size=500):
+                yield [
+                    Artifact(meta["path"], meta["size"], meta["last_modified"].timestamp())
+                    for meta in found
+                    if _KEY.fullmatch(meta["path"])
+                ]
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Delete artifacts; those that are not there are fine."""
+        with _telling_unavailable():
+            for key in keys:
+                if not _KEY.fullmatch(key):
+                    raise ValueError(f"{key!r} is no key of an artifact")
+                with contextlib.suppress(FileNotFoundError):
+                    await obstore.delete_async(self._backend, key)
+
+    async def _size(self, key: str) -> int | None:
+        try:
+            return (await obstore.head_async(self._backend, key))["size"]
+        except FileNotFoundError:
+            return None
+
+
+@contextlib.contextmanager
+def _telling_unavailable() -> Iterator[None]:
+    """What is not about a key is about the store: no answer, no space left, no credentials (yet)."""
+    try:
+        yield
+    except (GenericError, JoinError, PermissionDeniedError, UnauthenticatedError) as error:
+        raise StoreUnavailable("The store of artifacts is not reachable, or full.") from error
 
 
 def _digest(key: str, tenant: str) -> str:

@@ -6,6 +6,7 @@ as data (a `JobResult`). Times are epoch seconds of the store's clock.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
@@ -75,6 +76,11 @@ class JobResult:
     control_maps: tuple[StoredMap, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def keys(self) -> frozenset[str]:
+        """The artifacts it is made of."""
+        return frozenset([image.key for image in self.images] + [made.key for made in self.control_maps])
+
     def to_json(self) -> dict[str, Any]:
         """A JSON-safe dictionary; `from_json` is its inverse."""
         return asdict(self)
@@ -100,6 +106,10 @@ class Job:
         started_at: When it was started first.
         finished_at: When it became terminal.
         cancel_requested: Someone asked a running job to stop.
+        webhook: Where its end is told.
+        idempotency_key: What its submission was named by its client.
+        expires_at: When the result of a terminal job goes.
+        expired_at: When it went: the state stays, `result` is none.
     """
 
     id: str
@@ -115,6 +125,10 @@ class Job:
     started_at: float | None
     finished_at: float | None
     cancel_requested: bool
+    webhook: str | None
+    idempotency_key: str | None
+    expires_at: float | None
+    expired_at: float | None
 
     @property
     def terminal(self) -> bool:
@@ -124,12 +138,17 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to work on a job until the fence moves on: what every write of a worker must show."""
+    """The right to work on a job until the fence moves on: what every write of a worker must show.
+
+    Attributes:
+        mark: `Retention.mark` of when it began: what was stored since then counts as stored.
+    """
 
     job: Job
     owner: str
     fence: int
     attempt: int
+    mark: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,3 +168,19 @@ class Event:
     kind: EventKind
     data: Mapping[str, Any]
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some jobs, the newest first; `after` is the cursor to the next ones, none at the end."""
+
+    jobs: tuple[Job, ...]
+    after: str | None
+
+
+def new_id(prefix: str, now: float) -> str:
+    """An id that sorts by time and cannot be guessed: UUIDv7's layout without its version bits.
+
+    48 bits of milliseconds keep new rows together at the end of the index; the other 80 are random.
+    """
+    return f"{prefix}_{int(now * 1000):012x}{secrets.token_hex(10)}"

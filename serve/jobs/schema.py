@@ -1,38 +1,15 @@
-"""The tables, and how a database is opened.
-
-SQLite is used as a database, not as a file format: write-ahead log, foreign keys, and transactions that are ours.
-Python's driver would begin them by itself, late and only before some statements, so it is told not to
-(`isolation_level = None`) and SQLAlchemy's "begin" event says BEGIN. Three kinds, chosen by the engine one writes with:
-
-- `engine`: BEGIN, a snapshot to read from.
-- `durable(engine)`: BEGIN IMMEDIATE takes the write lock at once, so that what was read is still so when it is written
-  (a deferred transaction that turns into a writer fails when another has written since). The commit is on the disk
-  when it returns: an accepted job outlives a power cut.
-- `soft(engine)`: the same without waiting for the disk, for what only matters while this machine is up: leases, locks,
-  progress. A crash of the process loses nothing either way, nor can a power cut damage the file.
-"""
+"""The tables. `serve.jobs.migrations` makes them, one version after another; a test holds the two equal."""
 
 from __future__ import annotations
 
-import sqlite3
-import time
-from pathlib import Path
-from typing import Any, Literal
-
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from serve.jobs.job import STATES
 
-SCHEMA_VERSION = 1
-"""Raised by every change of the tables; databases of other versions are refused."""
-
-BUSY_TIMEOUT_S = 10.0
-"""How long a writer waits for the one before it."""
-
 metadata = sa.MetaData()
 
-_JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
+# JSON and not JSONB: what a spec says comes back as it was written, to the last digit, and nothing searches inside.
+_JSON = sa.JSON(none_as_null=True)
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # only INTEGER PRIMARY KEY counts by itself in SQLite
 
 jobs = sa.Table(
@@ -57,9 +34,15 @@ jobs = sa.Table(
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("started_at", sa.Double),
     sa.Column("finished_at", sa.Double),
+    sa.Column("webhook", sa.String),
+    sa.Column("idempotency_key", sa.String),
+    sa.Column("retention", sa.Double, nullable=False, server_default="604800"),  # seconds from its end
+    sa.Column("expires_at", sa.Double),  # set at its end
+    sa.Column("expired_at", sa.Double),  # set when the result was cleared
     sa.Index("jobs_by_age", "state", "created_at", "id"),
     sa.Index("jobs_by_lease", "state", "lease_until"),
     sa.Index("jobs_by_tenant", "tenant", "created_at", "id"),
+    sa.Index("jobs_by_expiry", "expired_at", "expires_at"),
 )
 
 events = sa.Table(
@@ -72,6 +55,92 @@ events = sa.Table(
     sa.Column("at", sa.Double, nullable=False),
     sa.Index("events_by_job", "job_id", "id"),
     sqlite_autoincrement=True,  # an id is never given twice, not even after its event was deleted
+)
+
+idempotency = sa.Table(
+    "idempotency",
+    metadata,
+    sa.Column("tenant", sa.String, primary_key=True),
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("fingerprint", sa.String, nullable=False),
+    sa.Column("token", sa.String, nullable=False),  # whose reservation it is
+    sa.Column("job_id", sa.ForeignKey("jobs.id", ondelete="CASCADE")),  # none until it was submitted
+    sa.Column("expires_at", sa.Double, nullable=False),
+    sa.Index("idempotency_by_expiry", "expires_at"),
+)
+
+usage = sa.Table(
+    "usage",
+    metadata,
+    sa.Column("job_id", sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("tenant", sa.String, nullable=False),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("images", sa.Integer, nullable=False),
+    sa.Column("steps", sa.Integer, nullable=False),  # of all images together
+    sa.Column("pixels", sa.BigInteger, nullable=False),  # likewise
+    sa.Column("gpu_seconds", sa.Double, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("day", sa.String, nullable=False),  # of `at`, in UTC
+    sa.Index("usage_by_tenant", "tenant", "at"),
+)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("job_id", sa.ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False, unique=True),
+    sa.Column("tenant", sa.String, nullable=False),
+    sa.Column("url", sa.String, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False, default=0),  # also the fence: it grows with every claim
+    sa.Column("due_at", sa.Double),  # when it may be claimed (again); none once it is over
+    sa.Column("problem", sa.String),  # of the last attempt
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("finished_at", sa.Double),
+    sa.Index("deliveries_by_due", "state", "due_at"),
+)
+
+control_maps = sa.Table(
+    "control_maps",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("tenant", sa.String, nullable=False),
+    sa.Column("type", sa.String, nullable=False),
+    sa.Column("annotator", sa.String, nullable=False),
+    sa.Column("parameters", _JSON, nullable=False),
+    sa.Column("width", sa.Integer, nullable=False),
+    sa.Column("height", sa.Integer, nullable=False),
+    sa.Column("key", sa.String, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("expires_at", sa.Double, nullable=False),
+    sa.Index("control_maps_by_expiry", "expires_at"),
+)
+
+# What keeps an artifact, and what was swept away: `retention` tells how the three fit together.
+
+holds = sa.Table(
+    "holds",
+    metadata,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("holder", sa.String, primary_key=True),  # id of a job or of a control map
+    sa.Index("holds_by_holder", "holder"),
+)
+
+condemned = sa.Table(
+    "condemned",
+    metadata,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False),
+)
+
+swept = sa.Table(
+    "swept",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("key", sa.String, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Index("swept_by_key", "key"),
+    sqlite_autoincrement=True,
 )
 
 serving = sa.Table(
@@ -92,98 +161,3 @@ locks = sa.Table(
     sa.Column("owner", sa.String, nullable=False),
     sa.Column("until", sa.Double, nullable=False),
 )
-
-_version = sa.Table("schema_version", metadata, sa.Column("version", sa.Integer, primary_key=True, autoincrement=False))
-
-
-class SchemaMismatch(RuntimeError):
-    """The database was made by another version of this program."""
-
-
-def open_database(url: str) -> sa.Engine:
-    """Open the database at `url` and make its tables where there are none.
-
-    Raises:
-        ValueError: A dialect that is not supported, or a SQLite database that is not a file.
-        SchemaMismatch: The tables are those of another version.
-    """
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        raise ValueError(f"database {parsed.render_as_string()!r}: only sqlite:///<file> is supported so far")
-    if not parsed.database or parsed.database == ":memory:":
-        raise ValueError(f"database {url!r} is no file: other processes could not see it")
-    Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
-    sa.event.listen(engine, "connect", _connected)
-    sa.event.listen(engine, "begin", _begin)
-    try:
-        _use_write_ahead_log(engine)
-        _create(engine)
-    except BaseException:
-        engine.dispose()
-        raise
-    return engine
-
-
-def durable(engine: sa.Engine) -> sa.Engine:
-    """The same database, for transactions whose commit must survive a power cut."""
-    return engine.execution_options(cn_write="FULL")
-
-
-def soft(engine: sa.Engine) -> sa.Engine:
-    """The same database, for transactions that a power cut makes meaningless anyway."""
-    return engine.execution_options(cn_write="NORMAL")
-
-
-def upsert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-    """INSERT that can say ON CONFLICT, which each dialect spells in a construct of its own."""
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
-
-
-def _connected(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None
-    connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _use_write_ahead_log(engine: sa.Engine) -> None:
-    """Set the file's journal mode, which it keeps.
-
-    The change wants the file for itself and, unlike any other statement, does not wait when it is locked: of several
-    processes that open a new file at once all but one are refused. So the wait is ours.
-    """
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
-    while True:
-        raw = engine.raw_connection()
-        try:
-            raw.cursor().execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.005)
-        finally:
-            raw.close()
-
-
-def _begin(connection: sa.Connection) -> None:
-    synchronous: Literal["FULL", "NORMAL"] | None = connection.get_execution_options().get("cn_write")
-    if synchronous is None:
-        connection.exec_driver_sql("BEGIN")
-    else:
-        connection.exec_driver_sql(f"PRAGMA synchronous = {synchronous}")
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _create(engine: sa.Engine) -> None:
-    with durable(engine).begin() as connection:
-        if not sa.inspect(connection).has_table(_version.name):
-            metadata.create_all(connection)
-            connection.execute(sa.insert(_version).values(version=SCHEMA_VERSION))
-        found: Any = connection.scalar(sa.select(_version.c.version))
-    if found != SCHEMA_VERSION:
-        raise SchemaMismatch(
-            f"{engine.url.render_as_string()} has tables of version {found}, this program needs {SCHEMA_VERSION}: "
-            "run the program that made it, or point CN_DATABASE at a new one"
-        )

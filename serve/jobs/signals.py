@@ -14,64 +14,34 @@ for "anything newer than what I had seen before I looked". A wake-up for nothing
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 
+from serve.jobs.database import POSTGRES_OPTIONS
+
+log = logging.getLogger(__name__)
+
 POLL_S = 0.010
-"""Seconds between looks at the database's version while somebody waits."""
+"""Seconds between looks at a SQLite database's version while somebody waits."""
+
+RECONNECT_S = (0.1, 2.0)
+"""Seconds between tries to reach a PostgreSQL server that is away: at first, at most."""
+
+_CHANNEL = "serve_jobs"
 
 
-class Signals(Protocol):
-    """Wakes whoever waits for the store, across processes."""
+class Signals(ABC):
+    """Wakes whoever waits for the store, across processes; for one event loop."""
 
-    @property
-    def generation(self) -> int:
-        """Grows with every change noticed; read it *before* looking at the store."""
-        ...
-
-    async def changed(self, generation: int, timeout: float | None = None) -> bool:
-        """Wait for a change after `generation`; False after `timeout` seconds without one."""
-        ...
-
-    def changes(self, every: float | None = None) -> AsyncIterator[None]:
-        """Yield at once, then after each change, and at least every `every` seconds."""
-        ...
-
-
-def open_signals(engine: sa.Engine) -> SqliteSignals:
-    """The signals of a database; PostgreSQL's, by LISTEN and NOTIFY, come with its store.
-
-    Raises:
-        ValueError: No signals are known for this kind of database.
-    """
-    if engine.dialect.name != "sqlite":
-        raise ValueError(f"no signals for a {engine.dialect.name} database; there are for sqlite")
-    return SqliteSignals(engine)
-
-
-class SqliteSignals:
-    """`PRAGMA data_version`, read every 10 ms for all waiters of this process.
-
-    SQLite counts, per connection, the commits made by *other* connections, whichever process they are in. So the
-    poller owns a connection that never writes. A look costs some microseconds (a comparison in shared memory), less
-    than a hop to a thread, so it is made on the event loop; nothing is polled while nobody waits.
-
-    Args:
-        engine: Names the database file; its pool is not used.
-    """
-
-    def __init__(self, engine: sa.Engine) -> None:
-        self._connection = sqlite3.connect(
-            str(engine.url.database), isolation_level=None, timeout=0, check_same_thread=False
-        )
-        self._version = 0
+    def __init__(self) -> None:
         self._generation = 0
         self._waiters: set[asyncio.Future[None]] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self._poll()
 
     @property
     def generation(self) -> int:
@@ -80,13 +50,11 @@ class SqliteSignals:
 
     async def changed(self, generation: int, timeout: float | None = None) -> bool:
         """Wait for a change after `generation`; False after `timeout` seconds without one."""
-        if self._timer is None:
-            self._poll()  # nobody looked for a while: what happened since `generation` was read counts
+        self._watch()
         if generation != self._generation:
             return True
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
-        self._schedule()
         try:
             await asyncio.wait({waiter}, timeout=timeout)
             if waiter.done():
@@ -102,6 +70,59 @@ class SqliteSignals:
             yield
             await self.changed(seen, every)
 
+    @abstractmethod
+    def close(self) -> None:
+        """Stop watching; whoever still waits gets a `RuntimeError`."""
+
+    @abstractmethod
+    def _watch(self) -> None:
+        """See to it that changes from now on are noticed, and those since the last look as well."""
+
+    def _change(self) -> None:
+        self._generation += 1
+        self._wake()
+
+    def _wake(self, error: Exception | None = None) -> None:
+        for waiter in self._waiters:
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
+
+
+def open_signals(engine: sa.Engine) -> Signals:
+    """The signals of a database."""
+    return PostgresSignals(engine) if engine.dialect.name == "postgresql" else SqliteSignals(engine)
+
+
+def notify(connection: sa.Connection) -> None:
+    """Wake all waiters when this transaction commits; SQLite tells of every commit by itself."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"NOTIFY {_CHANNEL}")
+
+
+class SqliteSignals(Signals):
+    """`PRAGMA data_version`, read every 10 ms for all waiters of this process.
+
+    SQLite counts, per connection, the commits made by *other* connections, whichever process they are in. So the
+    poller owns a connection that never writes. A look costs some microseconds (a comparison in shared memory), less
+    than a hop to a thread, so it is made on the event loop; nothing is polled while nobody waits.
+
+    Args:
+        engine: Names the database file; its pool is not used.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        super().__init__()
+        self._connection = sqlite3.connect(
+            str(engine.url.database), isolation_level=None, timeout=0, check_same_thread=False
+        )
+        self._version = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._poll()
+
     def close(self) -> None:
         """Stop polling; whoever still waits gets a `RuntimeError`."""
         self._wake(RuntimeError("signals are closed"))
@@ -109,8 +130,9 @@ class SqliteSignals:
             self._timer.cancel()
         self._connection.close()
 
-    def _schedule(self) -> None:
-        if self._timer is None:
+    def _watch(self) -> None:
+        if self._timer is None:  # nobody looked for a while
+            self._poll()
             self._timer = asyncio.get_running_loop().call_later(POLL_S, self._tick)
 
     def _tick(self) -> None:
@@ -118,11 +140,9 @@ class SqliteSignals:
         if not self._waiters:
             return
         try:
-            self._poll()
+            self._watch()
         except sqlite3.Error as error:  # a poller that dies in silence would leave everyone waiting
             self._wake(error)
-        else:
-            self._schedule()
 
     def _poll(self) -> None:
         try:
@@ -133,14 +153,50 @@ class SqliteSignals:
             return  # the log is being recovered or reset: look again at the next tick
         if version != self._version:
             self._version = version
-            self._generation += 1
-            self._wake()
+            self._change()
 
-    def _wake(self, error: Exception | None = None) -> None:
-        for waiter in self._waiters:
-            if waiter.done():
-                continue
-            if error is None:
-                waiter.set_result(None)
-            else:
-                waiter.set_exception(error)
+
+class PostgresSignals(Signals):
+    """LISTEN, on a connection of its own for all waiters of this process, from the first wait on.
+
+    What happened while nobody listened is not known, so everybody is woken when the connection is made: at first, and
+    again after the server was away.
+
+    Args:
+        engine: Names the database; its pool is not used.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        super().__init__()
+        self._address: dict[str, Any] = {**engine.dialect.create_connect_args(engine.url)[1], **POSTGRES_OPTIONS}
+        self._task: asyncio.Task[None] | None = None
+
+    def close(self) -> None:
+        """Stop listening; whoever still waits gets a `RuntimeError`."""
+        self._wake(RuntimeError("signals are closed"))
+        if self._task is not None:
+            self._task.cancel()
+
+    def _watch(self) -> None:
+        if self._task is None:
+            self._task = asyncio.create_task(self._listen(), name="signals")
+        elif self._task.done():
+            self._task.result()  # a listener that died in silence would leave everyone waiting
+
+    async def _listen(self) -> None:
+        pause, longest = RECONNECT_S
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(**self._address, autocommit=True) as connection:
+                    await connection.execute(f"LISTEN {_CHANNEL}")
+                    pause = RECONNECT_S[0]
+                    self._change()
+                    async for _ in connection.notifies():
+                        self._change()
+            except psycopg.OperationalError as error:
+                log.warning("the database's signals are cut off: %s", error)
+            except Exception as error:
+                self._wake(error)
+                raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)

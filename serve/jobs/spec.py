@@ -75,6 +75,11 @@ class JobSpec:
         """UNet rows of one image: two under classifier-free guidance."""
         return 1 if self.guidance == 1.0 else 2
 
+    @property
+    def keys(self) -> frozenset[str]:
+        """The artifacts it reads."""
+        return frozenset(key for control in self.controls for key in control.images)
+
     def to_json(self) -> dict[str, Any]:
         """A JSON-safe dictionary; `from_json` is its inverse."""
         return asdict(self)

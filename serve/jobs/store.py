@@ -10,20 +10,29 @@ A claim is a lease: an owner, a deadline and a fence, a number that grows with e
 lease that ran out is a retry nobody was left to ask for: the next claim puts the job back in its old place, or, when it
 has taken every attempt with it, sets it aside as failed. Spec and digest never change, so attempts repeat each other.
 
-Every change of state and its event are one transaction. PostgreSQL takes the same statements: `FOR UPDATE SKIP
-LOCKED`, which SQLite leaves out because its writers come one at a time.
+Every change of state is one transaction with all that follows from it: its event, and at the end the usage, the
+webhook's delivery, the hold on what was made. PostgreSQL takes the same statements as SQLite: `FOR UPDATE SKIP LOCKED`,
+which SQLite leaves out because its writers come one at a time.
+
+Other nouns have modules of their own and hang on the store: `idempotency`, `deliveries`, `usage`, `retention`, `maps`.
 """
 
 from __future__ import annotations
 
-import secrets
+import base64
+import binascii
+import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
+from serve.errors import InvalidRequest
+from serve.jobs.database import durable, soft, upsert
+from serve.jobs.deliveries import Deliveries
+from serve.jobs.idempotency import Idempotency, Reservation, bind
 from serve.jobs.job import (
     STATES,
     Event,
@@ -31,14 +40,19 @@ from serve.jobs.job import (
     JobResult,
     Lease,
     ModelVersion,
+    Page,
     Renewal,
     ServedModel,
     State,
     StoredImage,
     StoredMap,
     Terminal,
+    new_id,
 )
-from serve.jobs.schema import durable, events, jobs, locks, serving, soft, upsert
+from serve.jobs.maps import Maps
+from serve.jobs.retention import Retention, hold, mark
+from serve.jobs.schema import events, jobs, locks, serving
+from serve.jobs.signals import notify
 from serve.jobs.spec import JobSpec
 from serve.jobs.transitions import (
     CLAIM_ORDER,
@@ -48,12 +62,14 @@ from serve.jobs.transitions import (
     find,
     finish,
     held,
-    hold,
+    leased,
     put_back,
     put_back_expired,
     read,
     record,
+    succeed,
 )
+from serve.jobs.usage import Usage
 
 __all__ = [
     "READY",
@@ -64,6 +80,7 @@ __all__ = [
     "Lease",
     "LeaseLost",
     "ModelVersion",
+    "Page",
     "Renewal",
     "ServedModel",
     "StoredImage",
@@ -73,21 +90,31 @@ __all__ = [
 READY = "ready"
 """The lock that a dispatcher holds while samplers are warm: what the api's `/readyz` looks for."""
 
+WEEK_S = 7 * 24 * 3600.0
+
 _SUBMIT = sa.insert(jobs).returning(*jobs.c)
 
 
 class JobStore:
     """Jobs, their events, the serving pointer and named locks, in one database.
 
-    Methods block for a disk's moment (a writer, for the writers before it): asyncio calls them in a thread.
+    Methods block for a disk's moment (a writer, for the writers before it): asyncio calls them in a thread. Any of them
+    raises `StoreUnavailable` while the database is away, and may then be called again.
 
     Args:
         engine: From `open_database`.
         clock: Epoch seconds.
         max_attempts: How often a job submitted here is started before it is set aside as failed.
+        retention_s: How long the result of a job submitted here is kept from its end.
     """
 
-    def __init__(self, engine: sa.Engine, clock: Callable[[], float] = time.time, max_attempts: int = 3) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        clock: Callable[[], float] = time.time,
+        max_attempts: int = 3,
+        retention_s: float = WEEK_S,
+    ) -> None:
         if max_attempts < 1:
             raise ValueError(f"max_attempts is {max_attempts}, must be at least 1")
         self._reads = engine
@@ -95,15 +122,43 @@ class JobStore:
         self._soft = soft(engine)
         self._clock = clock
         self._max_attempts = max_attempts
+        self._retention_s = retention_s
+        self.idempotency = Idempotency(engine, clock)
+        self.deliveries = Deliveries(engine, clock)
+        self.usage = Usage(engine)
+        self.retention = Retention(engine, clock)
+        self.maps = Maps(engine, clock, retention_s)
 
     # What the api does.
 
-    def submit(self, tenant: str, spec: JobSpec, model: ModelVersion) -> Job:
-        """Queue a job pinned to `model`; it is durable when this returns."""
+    def submit(
+        self,
+        tenant: str,
+        spec: JobSpec,
+        model: ModelVersion,
+        *,
+        mark: int = 0,
+        reservation: Reservation | None = None,
+        webhook: str | None = None,
+    ) -> Job:
+        """Queue a job pinned to `model`; it is durable when this returns.
+
+        Args:
+            tenant: Whose it is.
+            spec: Its pictures are stored.
+            model: What is served.
+            mark: `retention.mark()` of before its pictures were stored or found.
+            reservation: The idempotency key that is to name it.
+            webhook: Where its end is told.
+
+        Raises:
+            ArtifactsSwept: Read the mark, store the pictures and submit again.
+            Conflict: Another request took over the key.
+        """
         with self._writes.begin() as connection:
             now = self._clock()
             row = {
-                "id": _job_id(now),
+                "id": new_id("job", now),
                 "tenant": tenant,
                 "state": "queued",
                 "spec": spec.to_json(),
@@ -112,8 +167,14 @@ class JobStore:
                 "model_digest": model.digest,
                 "max_attempts": self._max_attempts,
                 "created_at": now,
+                "retention": self._retention_s,
+                "webhook": webhook,
+                "idempotency_key": None if reservation is None else reservation.key,
             }
             job = read(connection.execute(_SUBMIT, row).one())
+            if reservation is not None:
+                bind(connection, reservation, job.id, now)
+            hold(connection, job.id, spec.keys, mark)
             record(connection, job.id, "queued", {"attempt": 0}, now)
         return job
 
@@ -121,6 +182,38 @@ class JobStore:
         """The job, or None where there is none or it is not `tenant`'s."""
         with self._reads.connect() as connection:
             return find(connection, job_id, tenant)
+
+    def page(self, tenant: str, states: Collection[State] = (), after: str | None = None, limit: int = 50) -> Page:
+        """Up to `limit` jobs of `tenant`, the newest first; in `states`, if any are named.
+
+        Args:
+            tenant: Whose.
+            states: Any of these; all where none is named.
+            after: The cursor of the page before.
+            limit: At least 1.
+
+        Raises:
+            InvalidRequest: The cursor is none.
+        """
+        age = sa.tuple_(jobs.c.created_at, jobs.c.id)
+        query = sa.select(jobs).where(jobs.c.tenant == tenant)
+        if states:
+            query = query.where(jobs.c.state.in_(states))
+        if after is not None:
+            query = query.where(age < _cursor_age(after))
+        query = query.order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit + 1)
+        with self._reads.connect() as connection:
+            found = [read(row) for row in connection.execute(query)]
+        return Page(tuple(found[:limit]), _cursor(found[limit - 1]) if len(found) > limit else None)
+
+    def position(self, job: Job) -> int | None:
+        """How many jobs are claimed before this queued one; none where it does not wait (any more)."""
+        mine = sa.select(*CLAIM_ORDER).where(QUEUED, jobs.c.id == job.id).subquery()
+        before = sa.tuple_(*CLAIM_ORDER) < sa.tuple_(*mine.c)
+        query = sa.select(mine.c.id, sa.func.count(jobs.c.id)).select_from(mine.outerjoin(jobs, QUEUED & before))
+        with self._reads.connect() as connection:
+            row = connection.execute(query.group_by(mine.c.id)).one_or_none()
+        return None if row is None else int(row[1])
 
     def events(self, job_id: str, after: int = 0) -> list[Event]:
         """The job's events with ids above `after`, oldest first."""
@@ -136,9 +229,13 @@ class JobStore:
         """
         mine = (jobs.c.id == job_id) & (jobs.c.tenant == tenant)
         with self._writes.begin() as connection:
-            if not finish(connection, mine & (jobs.c.state == "queued"), "cancelled", self._clock()):
-                unasked = mine & (jobs.c.state == "running") & ~jobs.c.cancel_requested
-                connection.execute(sa.update(jobs).where(unasked).values(cancel_requested=True))
+            # Under the row's lock: a worker may be putting the job back meanwhile, and must see the flag or be seen.
+            state = connection.scalar(sa.select(jobs.c.state).where(mine).with_for_update())
+            if state == "queued":
+                finish(connection, mine, "cancelled", self._clock())
+            elif state == "running":
+                connection.execute(sa.update(jobs).where(mine).values(cancel_requested=True))
+                notify(connection)
             return find(connection, job_id, tenant)
 
     def counts(self) -> Mapping[State, int]:
@@ -159,6 +256,7 @@ class JobStore:
                 return []
         with self._writes.begin() as connection:
             now = self._clock()  # read under the lock, whose wait must not come off the lease
+            since = mark(connection)
             put_back_expired(connection, now)
             pick = sa.select(jobs.c.id).where(QUEUED).order_by(*CLAIM_ORDER).limit(limit)
             ids = connection.scalars(pick.with_for_update(skip_locked=True)).all()
@@ -178,7 +276,7 @@ class JobStore:
             rows = {row.id: row for row in connection.execute(start)}
             for job_id in ids:
                 record(connection, job_id, "started", {"attempt": rows[job_id].attempt}, now)
-        return [Lease(read(row), owner, row.fence, row.attempt) for row in map(rows.__getitem__, ids)]
+        return [Lease(read(row), owner, row.fence, row.attempt, since) for row in map(rows.__getitem__, ids)]
 
     def renew(self, lease: Lease, lease_s: float) -> Renewal:
         """Keep the job for another `lease_s` seconds from now, and learn whether it should stop."""
@@ -199,16 +297,23 @@ class JobStore:
             show = sa.update(jobs).where(held(lease)).values(progress=dict(progress)).returning(jobs.c.id)
             if connection.scalar(show) is None:
                 raise LeaseLost(lease)
+            notify(connection)
 
     def image_done(self, lease: Lease, index: int, image: StoredImage) -> None:
         """Record that image `index` of the job is stored."""
         with self._writes.begin() as connection:
-            hold(connection, lease)
+            leased(connection, lease)
             record(connection, lease.job.id, "image", {"index": index, "image": asdict(image)}, self._clock())
 
     def succeed(self, lease: Lease, result: JobResult) -> None:
-        """End the job with what it made."""
-        self._end(lease, "succeeded", result=result.to_json())
+        """End the job with what it made.
+
+        Raises:
+            ArtifactsSwept: What it made may be gone again: `retry`.
+        """
+        with self._writes.begin() as connection:
+            if not succeed(connection, lease, result, self._clock()):
+                raise LeaseLost(lease)
 
     def fail(self, lease: Lease, problem: Mapping[str, Any]) -> None:
         """End the job with `ServeError.problem()`; trying again would not help."""
@@ -225,17 +330,11 @@ class JobStore:
             `queued`; `failed`, with `problem`, when no attempt is left; `cancelled`, when that was asked meanwhile.
         """
         with self._writes.begin() as connection:
-            return put_back(connection, hold(connection, lease), dict(problem), self._clock())
+            return put_back(connection, leased(connection, lease), dict(problem), self._clock())
 
-    def _end(
-        self,
-        lease: Lease,
-        state: Terminal,
-        result: Mapping[str, Any] | None = None,
-        error: Mapping[str, Any] | None = None,
-    ) -> None:
+    def _end(self, lease: Lease, state: Terminal, error: Mapping[str, Any] | None = None) -> None:
         with self._writes.begin() as connection:
-            if not finish(connection, held(lease), state, self._clock(), result, error):
+            if finish(connection, held(lease), state, self._clock(), error) is None:
                 raise LeaseLost(lease)
 
     # What the reconciler does.
@@ -256,6 +355,7 @@ class JobStore:
             connection.execute(
                 upsert(connection, serving).values(values).on_conflict_do_update(index_elements=["name"], set_=values)
             )
+            notify(connection)
 
     def take_lock(self, name: str, owner: str, ttl_s: float) -> bool:
         """Take or keep the lock `name` for `ttl_s` seconds from now (0 gives it back); False while it is another's."""
@@ -279,9 +379,17 @@ class JobStore:
             return connection.scalar(query) is not None
 
 
-def _job_id(now: float) -> str:
-    """An id that sorts by time and cannot be guessed: UUIDv7's layout without its version bits.
+def _cursor(job: Job) -> str:
+    """Where a page ended: opaque, so that its meaning may change."""
+    return base64.urlsafe_b64encode(json.dumps([job.created_at, job.id]).encode()).decode().rstrip("=")
 
-    48 bits of milliseconds keep new rows together at the end of the index; the other 80 are random.
-    """
-    return f"job_{int(now * 1000):012x}{secrets.token_hex(10)}"
+
+def _cursor_age(cursor: str) -> sa.Tuple:
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        created_at, job_id = json.loads(text)
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise InvalidRequest("is not a cursor of a page", field="after") from error
+    if not isinstance(created_at, float) or not isinstance(job_id, str) or "\0" in job_id:
+        raise InvalidRequest("is not a cursor of a page", field="after")
+    return sa.tuple_(sa.literal(created_at), sa.literal(job_id))

@@ -1,6 +1,7 @@
 """What may happen to a job's row, as statements inside a transaction that the store opened.
 
-Each change of state writes its event in the same breath.
+Each change of state writes its event in the same breath; an end writes, besides, the usage of what was made, the
+webhook's delivery and when the result expires.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from serve.errors import JobFailed
+from serve.jobs.deliveries import announce
 from serve.jobs.job import EventKind, Job, JobResult, Lease, ModelVersion, State, Terminal
+from serve.jobs.retention import hold
 from serve.jobs.schema import events, jobs
+from serve.jobs.signals import notify
 from serve.jobs.spec import JobSpec
+from serve.jobs.usage import record_usage
 
 CLAIM_ORDER = (jobs.c.created_at, jobs.c.id)
 """Who is next: the oldest."""
@@ -47,7 +52,7 @@ def held(lease: Lease) -> sa.ColumnElement[bool]:
     return (jobs.c.id == lease.job.id) & (jobs.c.fence == lease.fence) & (jobs.c.state == "running")
 
 
-def hold(connection: sa.Connection, lease: Lease) -> sa.Row[Any]:
+def leased(connection: sa.Connection, lease: Lease) -> sa.Row[Any]:
     """The leased job's row, locked until the transaction ends.
 
     Raises:
@@ -66,8 +71,9 @@ def find(connection: sa.Connection, job_id: str, tenant: str | None) -> Job | No
 
 
 def record(connection: sa.Connection, job_id: str, kind: EventKind, data: Mapping[str, Any], now: float) -> None:
-    """Add an event to the outbox."""
+    """Add an event to the outbox, and wake who waits for it when it is committed."""
     connection.execute(_RECORD, {"job_id": job_id, "kind": kind, "data": data, "at": now})
+    notify(connection)
 
 
 def finish(
@@ -75,17 +81,41 @@ def finish(
     where: sa.ColumnElement[bool],
     state: Terminal,
     now: float,
-    result: Mapping[str, Any] | None = None,
     error: Mapping[str, Any] | None = None,
-) -> bool:
-    """Make the job that `where` names terminal; False where it names none."""
-    end = sa.update(jobs).where(where).returning(jobs.c.id)
-    job_id = connection.scalar(
-        end.values(state=state, result=result, error=error, finished_at=now, lease_owner=None, lease_until=None)
-    )
-    if job_id is None:
+) -> sa.Row[Any] | None:
+    """Make the job that `where` names terminal; its row as it is then, none where it names none."""
+    end = sa.update(jobs).where(where).returning(*jobs.c)
+    row = connection.execute(
+        end.values(
+            state=state,
+            error=error,
+            finished_at=now,
+            expires_at=now + jobs.c.retention,
+            lease_owner=None,
+            lease_until=None,
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.webhook is not None:
+        announce(connection, row, now)
+    record(connection, row.id, state, {} if error is None else {"attempt": row.attempt, "problem": error}, now)
+    return row
+
+
+def succeed(connection: sa.Connection, lease: Lease, result: JobResult, now: float) -> bool:
+    """End the leased job with what it made, and count that; False where the lease is over.
+
+    Raises:
+        ArtifactsSwept: What it made may be gone again.
+    """
+    row = finish(connection, held(lease), "succeeded", now)
+    if row is None:
         return False
-    record(connection, job_id, state, {} if error is None else {"problem": error}, now)
+    data = result.to_json()
+    connection.execute(sa.update(jobs).where(jobs.c.id == row.id).values(result=data))
+    hold(connection, row.id, result.keys, lease.mark)
+    record_usage(connection, row, data, now)
     return True
 
 
@@ -128,4 +158,8 @@ def read(row: sa.Row[Any]) -> Job:
         started_at=row.started_at,
         finished_at=row.finished_at,
         cancel_requested=row.cancel_requested,
+        webhook=row.webhook,
+        idempotency_key=row.idempotency_key,
+        expires_at=row.expires_at,
+        expired_at=row.expired_at,
     )

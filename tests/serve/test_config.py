@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -20,6 +21,29 @@ def test_embedded_defaults_live_in_the_data_folder(tmp_path: Path) -> None:
     assert settings.database_url == f"sqlite:///{tmp_path}/jobs.db"
     assert settings.artifacts_url == f"file://{tmp_path}/artifacts"
     assert settings.tracking_uri == f"sqlite:///{tmp_path}/mlflow.db"
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({}, "http://127.0.0.1:8000"),
+        ({"host": "10.0.0.5", "port": 80}, "http://10.0.0.5:80"),
+        ({"host": "0.0.0.0"}, "http://127.0.0.1:8000"),
+        ({"url": "https://images.example.com"}, "https://images.example.com"),
+    ],
+)
+def test_the_api_is_on_this_machine_or_where_it_is_said_to_be(fields: dict[str, Any], url: str) -> None:
+    assert Settings(**fields, _env_file=None).api_url == url
+
+
+def test_hosts_of_webhooks_are_a_list_and_none_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().webhook_hosts == ()
+    monkeypatch.setenv("CN_WEBHOOK_HOSTS", '["hooks.example.com", "*.example.org"]')
+    assert Settings().webhook_hosts == ("hooks.example.com", "*.example.org")
+
+
+def test_secrets_are_not_shown() -> None:
+    assert "hush" not in repr(Settings(webhook_secret="hush", key="hush"))
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ from controlnet.bundle import PARTS, TOKENIZER, Control, Defaults, File, Manifes
 from serve.api.app import create_app
 from serve.config import Settings
 from serve.jobs.artifacts import ArtifactStore
-from serve.jobs.schema import events, jobs, locks, open_database, serving, soft
+from serve.jobs.database import open_database, soft
+from serve.jobs.schema import metadata
 from serve.jobs.signals import SqliteSignals
 from serve.jobs.store import READY, JobResult, JobStore, Lease, ServedModel, StoredImage, StoredMap
 from serve.telemetry import ApiMetrics
@@ -180,7 +181,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.Engine]:
 def engine(database: sa.Engine) -> Iterator[sa.Engine]:
     yield database
     with soft(database).begin() as connection:
-        for table in (events, jobs, serving, locks):
+        for table in reversed(metadata.sorted_tables):
             connection.execute(sa.delete(table))
 
 

@@ -21,8 +21,8 @@ from serve.config import Settings
 from serve.deployments import dispatcher as module
 from serve.deployments.dispatcher import Dispatcher
 from serve.deployments.messages import Prepared, Progress, Sampled, SamplerJob
+from serve.jobs.database import open_database
 from serve.jobs.job import TERMINAL, State
-from serve.jobs.schema import open_database
 from serve.jobs.signals import SqliteSignals, open_signals
 from serve.jobs.spec import ControlSpec, JobSpec
 from serve.jobs.store import Job, JobStore, ModelVersion, ServedModel, StoredImage, StoredMap

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from serve.jobs.schema import open_database
+from serve.jobs.database import open_database
 from serve.jobs.store import JobResult, JobStore
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from serve.jobs.schema import open_database
+from serve.jobs.database import durable, open_database
+from serve.jobs.schema import metadata
 from serve.jobs.spec import ControlSpec, JobSpec
 from serve.jobs.store import JobStore, ServedModel
+from tests.services import Postgres
 
 
 class Clock:
@@ -44,10 +47,34 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture(params=["sqlite"])
-def database_url(request: pytest.FixtureRequest, folder: Path) -> str:
-    """The conformance suite runs against each of these."""
-    return {"sqlite": f"sqlite:///{folder / 'jobs.db'}"}[request.param]
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database, to be copied: making one takes longer than most tests."""
+    path = tmp_path_factory.mktemp("template") / "jobs.db"
+    open_database(f"sqlite:///{path}").dispose()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_database(postgres: Postgres) -> Iterator[sa.Engine]:
+    """One database of the server, which tests use one after the other."""
+    engine = open_database(postgres.url())
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    """An empty database; the conformance suite runs against each of these."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), folder / "jobs.db")
+        yield f"sqlite:///{folder / 'jobs.db'}"
+        return
+    database: sa.Engine = request.getfixturevalue("postgres_database")
+    yield database.url.render_as_string(hide_password=False)
+    names = ", ".join(metadata.tables)
+    with durable(database).begin() as connection:
+        connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY")
 
 
 @pytest.fixture

@@ -2,23 +2,33 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
+import psycopg
 import pytest
 
-from serve.jobs.signals import SqliteSignals
+from serve.jobs.database import open_database
+from serve.jobs.signals import PostgresSignals, Signals, SqliteSignals, open_signals
+from serve.jobs.store import JobResult, JobStore, ServedModel, StoredImage
+from tests.services import Postgres
 
 
 @pytest.fixture
-def signals(engine, store) -> Iterator[SqliteSignals]:
-    signals = SqliteSignals(engine)
+async def signals(engine, store) -> AsyncIterator[Signals]:
+    """Watching: the first wake-up of a listener, which tells of whatever came before it, is over."""
+    signals = open_signals(engine)
+    if isinstance(signals, PostgresSignals):
+        assert await signals.changed(signals.generation)
     yield signals
     signals.close()
 
 
-def change(store) -> None:
-    assert store.take_lock(str(uuid.uuid4()), "me", 1)  # a new row: SQLite does not count a write that changes no byte
+@pytest.fixture
+def change(store, spec, model):
+    def change() -> None:
+        store.submit("demo", spec, model)
+
+    return change
 
 
 async def let_run() -> None:
@@ -27,43 +37,36 @@ async def let_run() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_change_by_another_connection_wakes(signals, store):
+async def test_a_change_by_another_connection_wakes(signals, change):
     waiting = asyncio.create_task(signals.changed(signals.generation))
     await let_run()
     assert not waiting.done()
-    change(store)
+    change()
     assert await waiting
 
 
-async def test_one_change_wakes_everyone(signals, store):
+async def test_one_change_wakes_everyone(signals, change):
     waiting = [asyncio.create_task(signals.changed(signals.generation)) for _ in range(20)]
     await let_run()
-    change(store)
+    change()
     assert await asyncio.gather(*waiting) == [True] * 20
 
 
-async def test_a_change_between_the_look_and_the_wait_is_not_lost(signals, store):
+async def test_a_change_between_the_look_and_the_wait_is_not_lost(signals, change):
     seen = signals.generation
-    change(store)
-    assert await signals.changed(seen, timeout=0)
+    change()
+    assert await signals.changed(seen)
 
 
-async def test_a_change_noticed_for_someone_else_is_not_lost(signals, store):
+async def test_a_change_noticed_for_someone_else_is_not_lost(signals, change):
     seen = signals.generation
-    change(store)
+    change()
     assert await signals.changed(seen)
     assert await signals.changed(seen, timeout=0)
 
 
 async def test_without_a_change_the_wait_ends_at_its_timeout(signals):
     assert not await signals.changed(signals.generation, timeout=0)
-
-
-async def test_nothing_is_polled_while_nobody_waits(signals, store):
-    assert signals._timer is None
-    await signals.changed(signals.generation, timeout=0.02)
-    await asyncio.sleep(0.02)
-    assert signals._timer is None
 
 
 async def test_a_cancelled_wait_leaves_no_waiter(signals):
@@ -75,16 +78,16 @@ async def test_a_cancelled_wait_leaves_no_waiter(signals):
     assert not signals._waiters
 
 
-async def test_changes_looks_at_once_and_after_every_change(signals, store):
+async def test_changes_looks_at_once_and_after_every_change(signals, change):
     changes = signals.changes()
     await anext(changes)
     for _ in range(3):
-        change(store)
+        change()
         await anext(changes)
     waiting = asyncio.ensure_future(anext(changes))
     await let_run()
     assert not waiting.done()
-    change(store)
+    change()
     await waiting
     await changes.aclose()
 
@@ -113,12 +116,32 @@ async def test_a_waiter_sees_the_job_end(signals, store, spec, model):
     assert await waiting == "cancelled"
 
 
-async def test_a_poller_that_breaks_wakes_its_waiters_with_the_error(signals):
+WHAT_A_WAITER_CARES_ABOUT = {
+    "claimed": lambda store, lease: store.claim("b", 30, 1),
+    "progress": lambda store, lease: store.progress(lease, {"step": 1}),
+    "image": lambda store, lease: store.image_done(lease, 0, StoredImage("demo/aa/b.png", 7, 8, 8)),
+    "succeeded": lambda store, lease: store.succeed(lease, JobResult(())),
+    "failed": lambda store, lease: store.fail(lease, {"type": "internal"}),
+    "retried": lambda store, lease: store.retry(lease, {"type": "internal"}),
+    "stop asked": lambda store, lease: store.request_cancel(lease.job.id, "demo"),
+    "cancelled": lambda store, lease: store.cancelled(lease),
+    "promoted": lambda store, lease: store.set_serving(ServedModel("demo", "4", "sha256:bb", {}, "models:/demo/4")),
+}
+
+
+@pytest.mark.parametrize("what", WHAT_A_WAITER_CARES_ABOUT)
+async def test_what_a_waiter_cares_about_wakes_it(engine, store, spec, model, what):
+    for _ in range(2):
+        store.submit("demo", spec, model)
+    (lease,) = store.claim("a", 30, 1)
+    signals = open_signals(engine)
+    await signals.changed(signals.generation, timeout=0 if engine.dialect.name == "sqlite" else None)
     waiting = asyncio.create_task(signals.changed(signals.generation))
     await let_run()
-    signals._connection.close()
-    with pytest.raises(sqlite3.ProgrammingError):
-        await waiting
+    assert not waiting.done()
+    WHAT_A_WAITER_CARES_ABOUT[what](store, lease)
+    assert await waiting
+    signals.close()
 
 
 async def test_closing_wakes_the_waiters(signals):
@@ -127,3 +150,78 @@ async def test_closing_wakes_the_waiters(signals):
     signals.close()
     with pytest.raises(RuntimeError, match="closed"):
         await waiting
+
+
+# SQLite's poller
+
+
+@pytest.fixture
+def poller(folder) -> Iterator[SqliteSignals]:
+    engine = open_database(f"sqlite:///{folder / 'polled.db'}")
+    signals = SqliteSignals(engine)
+    yield signals
+    signals.close()
+    engine.dispose()
+
+
+async def test_nothing_is_polled_while_nobody_waits(poller):
+    assert poller._timer is None
+    await poller.changed(poller.generation, timeout=0.02)
+    await asyncio.sleep(0.02)
+    assert poller._timer is None
+
+
+async def test_a_poller_that_breaks_wakes_its_waiters_with_the_error(poller):
+    waiting = asyncio.create_task(poller.changed(poller.generation))
+    await let_run()
+    poller._connection.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        await waiting
+
+
+# PostgreSQL's listener
+
+
+async def test_a_restart_of_the_server_wakes_everybody(postgres: Postgres):
+    engine = open_database(postgres.url())
+    signals = PostgresSignals(engine)
+    await signals.changed(signals.generation)
+    waiting = [asyncio.create_task(signals.changed(signals.generation)) for _ in range(3)]
+    await let_run()
+    postgres.stop()
+    postgres.start()
+    assert await asyncio.gather(*waiting) == [True] * 3
+    signals.close()
+    engine.dispose()
+
+
+async def test_changes_are_heard_again_after_a_crash_of_the_server(postgres: Postgres, model):
+    engine = open_database(postgres.url())
+    signals = PostgresSignals(engine)
+    await signals.changed(signals.generation)
+    seen = signals.generation
+    postgres.stop(crash=True)
+    postgres.start()
+    await signals.changed(seen)
+    waiting = asyncio.create_task(signals.changed(signals.generation))
+    await let_run()
+    JobStore(engine).set_serving(model)
+    assert await waiting
+    signals.close()
+    engine.dispose()
+
+
+async def test_a_listener_that_breaks_wakes_its_waiters_with_the_error(postgres: Postgres, monkeypatch):
+    engine = open_database(postgres.url())
+
+    async def broken(*_: object, **__: object) -> None:
+        raise psycopg.ProgrammingError("no such option")
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "connect", broken)
+    signals = PostgresSignals(engine)
+    with pytest.raises(psycopg.ProgrammingError):
+        await signals.changed(signals.generation)
+    with pytest.raises(psycopg.ProgrammingError):
+        await signals.changed(signals.generation)
+    signals.close()
+    engine.dispose()

@@ -15,8 +15,8 @@ import pytest
 
 import serve
 from serve.errors import Internal, JobFailed
+from serve.jobs.database import open_database
 from serve.jobs.job import STATES
-from serve.jobs.schema import open_database
 from serve.jobs.store import JobResult, JobStore, LeaseLost, StoredImage, StoredMap
 
 RESULT = JobResult(
@@ -177,7 +177,7 @@ def test_a_job_that_takes_every_worker_with_it_is_set_aside(store, submit, claim
     assert (dead.state, dead.attempt, dead.finished_at) == ("failed", 3, clock.now)
     assert dead.error["type"] == JobFailed.type
     assert "silent during attempt 3 of 3" in dead.error["detail"]
-    assert store.events(job.id)[-1].data == {"problem": dead.error}
+    assert store.events(job.id)[-1].data == {"attempt": 3, "problem": dead.error}
 
 
 def test_setting_one_aside_does_not_cost_another_its_claim(store, engine, clock, spec, model):

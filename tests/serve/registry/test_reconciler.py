@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from controlnet.bundle import Bundle
-from serve.jobs.schema import open_database
+from serve.jobs.database import open_database
 from serve.jobs.store import JobStore, ServedModel
 from serve.registry.reconciler import FIRST_WAIT, LONGEST_WAIT, Reconciler
 from serve.registry.registry import RegisteredVersion, Registry, Resolved

@@ -1,0 +1,52 @@
+"""The API from Python.
+
+    with Client("http://127.0.0.1:8000") as client:
+        pictures = client.generate("a brass gear", controls=[Control("canny", "photo.jpg")], n=2)
+
+It stands alone: no model, no server, only httpx. `AsyncClient` is the same with `await`. Both are thin: what to send is
+in `calls`, what came is in `job` and `events`, when to try again in `retries`, and none of these touches a socket.
+"""
+
+from serve.client.asynchronous import AsyncClient
+from serve.client.calls import Control, Parameters
+from serve.client.client import Client
+from serve.client.events import (
+    Annotated,
+    Ended,
+    Event,
+    ImageDone,
+    Progressed,
+    Queued,
+    Started,
+)
+from serve.client.job import ControlMap, Image, Job, Map, ModelVersion, Progress, State
+from serve.client.pictures import Picture
+from serve.client.problems import ClientError, StreamBroken, UnexpectedAnswer, Unreachable
+from serve.client.retries import Retries
+
+__all__ = [
+    "Annotated",
+    "AsyncClient",
+    "Client",
+    "ClientError",
+    "Control",
+    "ControlMap",
+    "Ended",
+    "Event",
+    "Image",
+    "ImageDone",
+    "Job",
+    "Map",
+    "ModelVersion",
+    "Parameters",
+    "Picture",
+    "Progress",
+    "Progressed",
+    "Queued",
+    "Retries",
+    "Started",
+    "State",
+    "StreamBroken",
+    "UnexpectedAnswer",
+    "Unreachable",
+]

@@ -1,0 +1,1 @@
+"""The groups of `cnserve` that talk to a running platform."""

@@ -1,0 +1,149 @@
+"""`cnserve jobs`: what a tenant does, from the terminal, through the API and `serve.client`."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, NoReturn, get_args
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from serve.client import Client, ClientError, Control, Job, Parameters, Progress, State
+from serve.config import Settings
+from serve.errors import ServeError
+
+app = typer.Typer(no_args_is_help=True, help="Jobs, through the API at CN_URL: submit them, watch them, fetch images.")
+console = Console()
+
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job: job_...")]
+
+
+@app.command("list")
+def list_jobs(
+    state: Annotated[list[str] | None, typer.Option(help="Only jobs in this state; may be repeated.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+) -> None:
+    """Show jobs, the newest first."""
+    table = Table("job", "state", "progress", "created", "prompt")
+    with _client() as client:
+        for job in client.jobs(_states(state or []), limit):
+            prompt = Text(str(job.parameters.get("prompt", ""))[:48])  # as it is: [brackets] are a prompt's, too
+            table.add_row(job.id, job.state, _progress(job.progress), _time(job.created_at), prompt)
+    console.print(table)
+
+
+@app.command()
+def show(job: JobId) -> None:
+    """Print all there is to know of a job, as JSON."""
+    with _client() as client:
+        console.print_json(client.job(job).model_dump_json())
+
+
+@app.command()
+def watch(job: JobId) -> None:
+    """Wait for a job's end with a bar; succeed if the job did."""
+    with _client() as client:
+        _told(client.wait(job, progress=True))
+
+
+@app.command()
+def cancel(job: JobId) -> None:
+    """Ask a job to stop."""
+    with _client() as client:
+        found = client.cancel(job)
+    console.print(f"{found.id}  {found.state if found.terminal else 'stopping'}")
+
+
+@app.command()
+def download(
+    job: JobId,
+    folder: Annotated[Path | None, typer.Argument(help="Where to; a folder of the job's name when absent.")] = None,
+) -> None:
+    """Write a job's images, control maps and manifest.json."""
+    with _client() as client:
+        files = client.download(job, folder or Path(job))
+    for file in files:
+        console.print(str(file), markup=False, soft_wrap=True)
+
+
+@app.command()
+def submit(
+    prompt: Annotated[str, typer.Argument(help="What the images show.")],
+    control: Annotated[
+        list[str] | None, typer.Option("--control", "-c", help="TYPE=PICTURE, to be annotated; may be repeated.")
+    ] = None,
+    map: Annotated[
+        list[str] | None, typer.Option("--map", "-m", help="TYPE=MAP, a picture or map_...; may be repeated.")
+    ] = None,
+    n: Annotated[int | None, typer.Option("-n", help="How many images.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the first image.")] = None,
+    resolution: Annotated[int | None, typer.Option(help="Short side in pixels.")] = None,
+    webhook: Annotated[str | None, typer.Option(help="URL that is told of the end.")] = None,
+    key: Annotated[str | None, typer.Option(help="Idempotency-Key: the same key is the same job.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Watch it to its end.")] = False,
+) -> None:
+    """Submit a job and print its id, alone, for scripts."""
+    controls = [Control(kind, image=picture) for kind, picture in _pairs(control, "--control")]
+    controls += [Control(kind, map=picture) for kind, picture in _pairs(map, "--map")]
+    given = {"n": n, "steps": steps, "seed": seed, "resolution": resolution}
+    parameters: Parameters = {name: value for name, value in given.items() if value is not None}  # type: ignore[assignment]
+    with _client() as client:
+        job = client.submit(prompt, controls=controls, webhook=webhook, idempotency_key=key, **parameters)
+        console.print(job.id)
+        if wait:
+            _told(client.wait(job.id, progress=True))
+
+
+@contextlib.contextmanager
+def _client() -> Iterator[Client]:
+    """What goes wrong is told as a sentence, not as a traceback."""
+    settings = Settings()
+    try:
+        with Client(settings.api_url, settings.key.get_secret_value() if settings.key else None) as client:
+            yield client
+    except ServeError as error:
+        _fail(error, [error.title, f"field {error.field}" if error.field else "", *getattr(error, "__notes__", ())])
+    except (ClientError, OSError) as error:
+        _fail(error, [])
+
+
+def _told(job: Job) -> None:
+    """Succeed as the job did."""
+    if job.failure is not None:
+        raise job.failure
+
+
+def _fail(error: Exception, about: list[str]) -> NoReturn:
+    more = ", ".join(part for part in about if part)
+    console.print(f"{error}{f' ({more})' if more else ''}", style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(1) from error
+
+
+def _states(texts: list[str]) -> list[State]:
+    states: tuple[State, ...] = get_args(State)
+    for text in texts:
+        if text not in states:
+            raise typer.BadParameter(f"{text!r} is not one of {', '.join(states)}.", param_hint="--state")
+    return [state for state in states if state in texts]
+
+
+def _pairs(texts: list[str] | None, option: str) -> Iterator[tuple[str, str]]:
+    for text in texts or ():
+        kind, equals, picture = text.partition("=")
+        if not (kind and equals and picture):
+            raise typer.BadParameter(f"{text!r} is not TYPE=PICTURE.", param_hint=option)
+        yield kind, picture
+
+
+def _progress(progress: Progress | None) -> str:
+    return "" if progress is None else f"{sum(progress.steps)}/{progress.of * len(progress.steps)}"
+
+
+def _time(epoch_s: float) -> str:
+    return datetime.datetime.fromtimestamp(epoch_s).isoformat(sep=" ", timespec="seconds")

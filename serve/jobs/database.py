@@ -1,0 +1,216 @@
+"""How a database is opened, SQLite or PostgreSQL, and how one writes to it.
+
+Three kinds of transaction, chosen by the engine one begins them with:
+
+- `engine`: reads. A snapshot on SQLite; on PostgreSQL each statement by itself, without a BEGIN to wait for.
+- `durable(engine)`: what was committed is on the disk: an accepted job outlives a power cut.
+- `soft(engine)`: the same without waiting for the disk, for what only matters while this machine is up: leases, locks,
+  progress. A crash of the process loses nothing either way, nor can a power cut damage the database.
+
+SQLite is used as a database, not as a file format: write-ahead log, foreign keys, and transactions that are ours.
+Python's driver would begin them by itself, late and only before some statements, so it is told not to
+(`isolation_level = None`) and SQLAlchemy's "begin" event says BEGIN; for a writer BEGIN IMMEDIATE, which takes the
+write lock at once, so that what was read is still so when it is written. PostgreSQL has no such lock: there a
+transaction that decides by what it read locks the rows it read (READ COMMITTED, `FOR UPDATE`).
+
+A database that is away, full or too slow is a `StoreUnavailable`, whatever the driver calls it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+
+from serve.errors import Overloaded
+from serve.jobs.migrations import upgrade
+
+BUSY_TIMEOUT_S = 10.0
+"""How long a writer waits for the one before it."""
+
+POSTGRES_OPTIONS = {
+    "connect_timeout": 5,
+    "application_name": "serve.jobs",
+    # A server that vanished without a word is noticed within half a minute.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+    "options": "-c statement_timeout=20s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s",
+}
+
+_SQLITE_TRANSIENT = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+    }
+)
+_POSTGRES_TRANSIENT = (
+    "08",  # the connection broke
+    "25006",  # the server became a standby
+    "25P03",  # idle in a transaction for too long
+    "40",  # deadlock or serialization failure: the server chose a victim
+    "53",  # disk full, out of memory, too many connections
+    "55P03",  # the lock did not come free in time
+    "57",  # the statement took too long, or the server shuts down or starts up
+    "58",  # the server's disk failed
+)
+
+
+class StoreUnavailable(Overloaded):
+    """The database or the artifacts' store is away, full or too slow: the same call may succeed in a moment.
+
+    Whether a write that met this was done is not known where the connection broke at its commit. Every write is made
+    so that it may be repeated: those of a worker find their own fence over (`LeaseLost`) if they were done, a
+    submission finds its idempotency key taken.
+    """
+
+    def __init__(self, detail: str = "The store is not reachable.", *, retry_after_s: float = 2) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s)
+
+
+def open_database(url: str) -> sa.Engine:
+    """Open the database at `url` and bring its tables to this program's version.
+
+    Raises:
+        ValueError: A dialect that is not supported, or a SQLite database that is not a file.
+        SchemaMismatch: The tables are those of a newer version.
+        StoreUnavailable: The server does not answer.
+    """
+    parsed = sa.make_url(url)
+    openers = {"sqlite": _open_sqlite, "postgresql": _open_postgres}
+    opener = openers.get(parsed.get_backend_name())
+    if opener is None:
+        raise ValueError(f"database {parsed.render_as_string()!r}: choose sqlite:///<file> or postgresql://...")
+    engine = opener(parsed)
+    sa.event.listen(engine, "handle_error", _tell_unavailable)
+    sa.event.listen(engine, "begin", _begin)
+    try:
+        if engine.dialect.name == "sqlite":
+            _use_write_ahead_log(engine)
+        upgrade(engine, durable(engine))
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def durable(engine: sa.Engine) -> sa.Engine:
+    """The same database, for transactions whose commit must survive a power cut."""
+    return _writing(engine, "durable")
+
+
+def soft(engine: sa.Engine) -> sa.Engine:
+    """The same database, for transactions that a power cut makes meaningless anyway."""
+    return _writing(engine, "soft")
+
+
+def upsert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    """INSERT that can say ON CONFLICT, which each dialect spells in a construct of its own."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
+class _Pool(QueuePool):
+    """A pool in which waiting too long for a connection is what it is everywhere else: the store is not reachable."""
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        try:
+            return super()._do_get()
+        except sa.exc.TimeoutError as error:
+            raise StoreUnavailable("The store is busy.") from error
+
+
+def _open_sqlite(url: sa.URL) -> sa.Engine:
+    if not url.database or url.database == ":memory:":
+        raise ValueError(f"database {url.render_as_string()!r} is no file: other processes could not see it")
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, poolclass=_Pool, connect_args={"timeout": BUSY_TIMEOUT_S})
+    sa.event.listen(engine, "connect", _connected)
+    return engine
+
+
+def _open_postgres(url: sa.URL) -> sa.Engine:
+    return sa.create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        poolclass=_Pool,
+        pool_size=5,
+        max_overflow=10,
+        pool_timeout=BUSY_TIMEOUT_S,
+        pool_pre_ping=True,  # the connections of before a restart are replaced, not stumbled over
+        isolation_level="AUTOCOMMIT",
+        connect_args=POSTGRES_OPTIONS,
+    )
+
+
+def _writing(engine: sa.Engine, kind: Literal["durable", "soft"]) -> sa.Engine:
+    if engine.dialect.name == "postgresql":
+        return engine.execution_options(cn_write=kind, isolation_level="READ COMMITTED")
+    return engine.execution_options(cn_write=kind)
+
+
+def _begin(connection: sa.Connection) -> None:
+    kind: Literal["durable", "soft"] | None = connection.get_execution_options().get("cn_write")
+    if connection.dialect.name == "postgresql":
+        if kind == "soft":
+            connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+    elif kind is None:
+        connection.exec_driver_sql("BEGIN")
+    else:
+        connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if kind == 'durable' else 'NORMAL'}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _connected(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _use_write_ahead_log(engine: sa.Engine) -> None:
+    """Set the file's journal mode, which it keeps.
+
+    The change wants the file for itself and, unlike any other statement, does not wait when it is locked: of several
+    processes that open a new file at once all but one are refused. So the wait is ours.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        raw = engine.raw_connection()
+        try:
+            raw.cursor().execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        finally:
+            raw.close()
+
+
+def _tell_unavailable(context: ExceptionContext) -> None:
+    if context.is_pre_ping:
+        return  # a connection of before a restart: the pool makes a new one
+    if context.is_disconnect or _transient(context.original_exception):
+        raise StoreUnavailable from context.original_exception
+
+
+def _transient(error: BaseException | None) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in _SQLITE_TRANSIENT
+    if isinstance(error, psycopg.Error):
+        if error.sqlstate is None:  # libpq's own: no connection
+            return isinstance(error, psycopg.OperationalError)
+        return error.sqlstate.startswith(_POSTGRES_TRANSIENT)
+    return False
