@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     jobs_in_flight: int = Field(32, ge=1, description="Jobs one dispatcher runs at once.")
     job_timeout: float = Field(600.0, gt=0, description="Seconds `POST /v1/images` waits for its job.")
 
+    max_streams: int = Field(50, ge=1, description="Most event streams that a team may have open at one API.")
+
     max_body: int = Field(32 << 20, gt=0, description="Largest request body.")
     max_pixels_in: int = Field(40_000_000, gt=0, description="Largest picture accepted, in pixels.")
     max_pixels_out: int = Field(1024 * 1024, gt=0, description="Largest picture made, in pixels.")

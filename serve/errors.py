@@ -2,13 +2,17 @@
 
     ServeError
     ├── InvalidRequest        422  a field is out of its bounds: says which field and which bound
+    │   └── IdempotencyMismatch    its Idempotency-Key stands for another request
     ├── MalformedRequest      400  the body could not be parsed at all
     ├── UnsupportedMedia      415  a file is not a picture of an accepted kind
     ├── BodyTooLarge          413  the body exceeded the limit while it was read
     ├── NotAcceptable         406  the Accept header asks for something the answer cannot be
     ├── NotFound              404  no such thing, or not this tenant's
-    ├── Conflict              409  another request is in the way of this one
+    ├── Conflict              409  not now: something else must happen first
+    │   ├── IdempotencyInFlight    the request with this Idempotency-Key is being accepted
+    │   └── NotFinished            the job has not made it yet
     ├── Gone                  410  it was there, and its time is over
+    ├── TooManyRequests       429  more at once than one team may have
     ├── ModelNotReady         503  nothing is served yet
     ├── Overloaded            503  accepted nothing; try again later
     ├── TimedOut              504  the job goes on, the caller's wait is over
@@ -80,6 +84,12 @@ class InvalidRequest(ServeError):
     status, type, title = 422, "invalid-request", "The request is not valid"
 
 
+class IdempotencyMismatch(InvalidRequest):
+    """The Idempotency-Key was sent with another request before; a key stands for one."""
+
+    type, title = "idempotency-mismatch", "The Idempotency-Key stands for another request"
+
+
 class MalformedRequest(ServeError):
     """The body could not be parsed."""
 
@@ -111,15 +121,33 @@ class NotFound(ServeError):
 
 
 class Conflict(ServeError):
-    """Another request is in the way of this one."""
+    """Not now: something else must happen first."""
 
-    status, type, title = 409, "conflict", "In the way of another request"
+    status, type, title = 409, "conflict", "Not now"
+
+
+class IdempotencyInFlight(Conflict):
+    """The request that this Idempotency-Key stands for is being accepted; its job can be named in a moment."""
+
+    type, title = "idempotency-in-flight", "The request is being accepted"
+
+
+class NotFinished(Conflict):
+    """The job has not made it yet."""
+
+    type, title = "not-finished", "Not made yet"
 
 
 class Gone(ServeError):
-    """It was there, and its time is over."""
+    """It was there, and its time is over: results are kept for a while, not for ever."""
 
-    status, type, title = 410, "gone", "No longer there"
+    status, type, title = 410, "expired", "No longer there"
+
+
+class TooManyRequests(ServeError):
+    """More at once than one team may have."""
+
+    status, type, title = 429, "too-many-requests", "Too many at once"
 
 
 class ModelNotReady(ServeError):

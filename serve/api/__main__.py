@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from socket import socket
+
 import uvicorn
 
 from serve.api.app import create_app
+from serve.api.streams import Streams
 from serve.config import Settings
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.database import open_database
@@ -32,7 +35,7 @@ def main() -> None:
         metrics,
         on_shutdown=(stop_metrics, signals.close, engine.dispose),
     )
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -43,6 +46,25 @@ def main() -> None:
         h11_max_incomplete_event_size=MOST_HEADER_BYTES,
         timeout_graceful_shutdown=LAST_WORDS_S,
     )
+    Server(config, app.state.context.streams).run()
+
+
+class Server(uvicorn.Server):
+    """Does not wait for event streams when it stops: jobs outlive it, and clients resume their streams elsewhere.
+
+    Args:
+        config: Of uvicorn.
+        streams: Those of the app.
+    """
+
+    def __init__(self, config: uvicorn.Config, streams: Streams) -> None:
+        super().__init__(config)
+        self._streams = streams
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """End the streams, then wait for requests in flight."""
+        self._streams.close()
+        await super().shutdown(sockets)
 
 
 if __name__ == "__main__":

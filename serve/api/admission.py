@@ -9,10 +9,10 @@ from controlnet.annotators import ANNOTATORS, fit
 from controlnet.bundle import Manifest
 from serve.api.pictures import Header, read_header
 from serve.api.problems import InvalidFields
-from serve.api.schemas import LARGEST_SEED, ControlRequest, ImagesRequest
+from serve.api.schemas import LARGEST_SEED, ControlRequest, ImagesRequest, MapRequest
 from serve.api.uploads import Uploads
 from serve.config import Settings
-from serve.errors import InvalidRequest
+from serve.errors import InvalidRequest, ServeError
 from serve.jobs.spec import ControlSpec, JobSpec
 
 
@@ -83,6 +83,36 @@ def settle(
         controls=specs,
     )
     return Draft(spec, pictures)
+
+
+def settle_map(type_: str, request: MapRequest, uploads: Uploads, manifest: Manifest, settings: Settings) -> Draft:
+    """The same for a job that only makes a control map: one control, no images.
+
+    Raises:
+        InvalidRequest: A bound is broken.
+        UnsupportedMedia: The picture is none.
+    """
+    control = ControlRequest(type=type_, image=[request.image], parameters=request.parameters)
+    wanted = ImagesRequest(
+        prompt="",
+        negative_prompt="",
+        guidance=1.0,
+        width=request.width,
+        height=request.height,
+        resolution=request.resolution,
+        controls=[control],
+    )
+    try:
+        draft = settle(wanted, uploads, manifest, settings, random_seed=lambda: 0)
+    except InvalidFields as error:
+        raise InvalidFields([(_of_one(field), detail) for field, detail in error.errors]) from None
+    except ServeError as error:
+        raise type(error)(error.detail, field=error.field and _of_one(error.field)) from None
+    return replace(draft, spec=replace(draft.spec, seeds=(), steps=0))
+
+
+def _of_one(field: str) -> str:
+    return field.removeprefix("controls.0.")
 
 
 def _at_most(value: int, bound: int, field: str, noun: str) -> None:

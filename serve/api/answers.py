@@ -7,7 +7,7 @@ import io
 import json
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,8 +16,8 @@ from fastapi import Response
 from fastapi.responses import JSONResponse
 
 from serve.api.context import Context
+from serve.api.descriptions import parameters
 from serve.errors import Gone, Internal, NotAcceptable
-from serve.jobs.spec import JobSpec
 from serve.jobs.store import Job, JobResult, StoredImage, StoredMap
 
 JSON, PNG, ZIP = "application/json", "image/png", "application/zip"
@@ -63,21 +63,21 @@ class Finished:
         return names
 
 
-def choose(accept: str | None) -> str:
-    """The media type that an Accept header (RFC 9110, section 12.5.1) likes best; JSON where it doesn't care.
+def choose(accept: str | None, offers: Sequence[str] = (JSON, PNG, ZIP)) -> str:
+    """The media type that an Accept header (RFC 9110, section 12.5.1) likes best; the first where it doesn't care.
 
     Raises:
         NotAcceptable: It likes none.
     """
     ranked = list(_ranges(accept or "*/*"))
-    best, liking = JSON, 0.0
-    for offer in (JSON, PNG, ZIP):
+    best, liking = offers[0], 0.0
+    for offer in offers:
         fitting = [(_specificity(kind), q) for kind, q in ranked if kind in (offer, f"{offer.split('/')[0]}/*", "*/*")]
         quality = max(fitting)[1] if fitting else 0.0  # the most specific range decides
         if quality > liking:
             best, liking = offer, quality
     if not liking:
-        raise NotAcceptable(f"The answer can be {JSON}, {PNG} (one image) or {ZIP}.", field="Accept")
+        raise NotAcceptable(f"The answer can be {', '.join(offers)}.", field="Accept")
     return best
 
 
@@ -110,31 +110,17 @@ def check(media: str, n: int) -> None:
 async def render(finished: Finished, media: str) -> Response:
     """The answer, in a media type from `choose`."""
     if media == PNG:
-        return png(finished)
+        return one_png(finished.images[0], finished.job, {"X-Seed": str(finished.result.images[0].seed)})
     if media == ZIP:
         manifest = await to_thread.run_sync(_manifest, finished)
         return await archive(finished, "manifest.json", manifest)
     return JSONResponse(await to_thread.run_sync(_whole, finished))
 
 
-def parameters(spec: JobSpec) -> dict[str, Any]:
-    """All parameters as used. Artifact keys are ours and stay here."""
-    shown = spec.to_json()
-    shown["n"], shown["seed"], shown["seeds"] = spec.n, spec.seeds[0], list(spec.seeds)
-    for control in shown["controls"]:
-        del control["images"]
-    shown["controls"] = list(shown["controls"])
-    return shown
-
-
-def png(finished: Finished) -> Response:
-    """The only image, with what to know of it in headers."""
-    headers = {
-        "X-Seed": str(finished.result.images[0].seed),
-        "X-Job-ID": finished.job.id,
-        "X-Model-Digest": finished.job.model.digest,
-    }
-    return Response(finished.images[0], media_type=PNG, headers=headers)
+def one_png(data: bytes, job: Job, about: Mapping[str, str]) -> Response:
+    """A picture, with what to know of it in headers."""
+    headers = {**about, "X-Job-ID": job.id, "X-Model-Digest": job.model.digest}
+    return Response(data, media_type=PNG, headers=headers)
 
 
 async def archive(finished: Finished, name: str, description: dict[str, Any]) -> Response:

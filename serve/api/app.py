@@ -12,10 +12,11 @@ from fastapi.openapi.utils import get_openapi
 from starlette.middleware import Middleware
 
 from controlnet import __version__
-from serve.api import controls, health, images, jobs, legacy, models, problems
+from serve.api import controls, events, health, images, jobs, legacy, models, problems, results
 from serve.api.context import Context
 from serve.api.observe import Observe
-from serve.api.schemas import ImagesRequest, Problem
+from serve.api.schemas import ImagesRequest, MapRequest, Problem
+from serve.api.streams import Streams
 from serve.api.uploads import BodyLimit
 from serve.config import Settings
 from serve.jobs.artifacts import ArtifactStore
@@ -25,8 +26,14 @@ from serve.telemetry import ApiMetrics
 
 DESCRIPTION = """Images that follow a prompt and keep a picture's structure.
 
-`POST /v1/images` is the way in; `/v1/controls` says what can steer an image and within which bounds. Every error is
-`application/problem+json` (RFC 9457): `errors` names each field at fault, `request_id` is what to quote.
+`POST /v1/images` is the way in; `/v1/controls` says what can steer an image and within which bounds, and makes control
+maps to be used again.
+
+What takes longer than you want to wait for is a job: `POST /v1/jobs`, follow its `events`, fetch what it made. A job
+that was accepted (202) is not lost: it ends as `succeeded`, `failed` or `cancelled`, once, whatever happens here. Send
+an `Idempotency-Key` with it and you may repeat the request itself, too.
+
+Every error is `application/problem+json` (RFC 9457): `errors` names each field at fault, `request_id` is what to quote.
 """
 
 
@@ -64,9 +71,11 @@ def create_app(
         ],
         responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},
     )
-    app.state.context = Context(settings, store, artifacts, signals, metrics, random_seed)
+    app.state.context = Context(
+        settings, store, artifacts, signals, metrics, random_seed, Streams(settings.max_streams)
+    )
     problems.install(app)
-    for resource in (images, models, controls, jobs, legacy, health):
+    for resource in (images, jobs, events, results, controls, models, legacy, health):
         app.include_router(resource.router)
     _describe(app, settings)
     return app
@@ -92,7 +101,7 @@ def _describe(app: FastAPI, settings: Settings) -> None:
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             request = ImagesRequest.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(request.pop("$defs"))
-            schemas["ImagesRequest"] = request
+            schemas |= {"ImagesRequest": request, "MapRequest": MapRequest.model_json_schema()}
             for name, bound in bounds.items():
                 request["properties"][name]["maximum"] = bound
             request["properties"]["controls"]["maxItems"] = settings.max_controls

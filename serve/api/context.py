@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,12 +13,15 @@ from anyio import to_thread
 from fastapi import Depends, Request
 
 from controlnet.bundle import Manifest
+from serve.api.streams import Streams
 from serve.config import Settings
-from serve.errors import ModelNotReady
+from serve.errors import ModelNotReady, NotFound
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.signals import Signals
-from serve.jobs.store import READY, JobStore, ModelVersion
+from serve.jobs.store import READY, Job, JobStore, ModelVersion
 from serve.telemetry import ApiMetrics
+
+_JOB_ID = re.compile(r"job_[0-9a-f]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Context:
 
     Attributes:
         random_seed: A seed for whoever gave none, 0 .. 2**32 - 1.
+        streams: Those that are open.
     """
 
     settings: Settings
@@ -42,6 +47,7 @@ class Context:
     signals: Signals
     metrics: ApiMetrics
     random_seed: Callable[[], int]
+    streams: Streams
 
     async def serving(self) -> Served | None:
         """What is served now, if anything is."""
@@ -93,3 +99,18 @@ def tenant(request: Request) -> str:
 
 InContext = Annotated[Context, Depends(context)]
 Tenant = Annotated[str, Depends(tenant)]
+
+
+async def own_job(job_id: str, context: InContext, tenant: Tenant) -> Job:
+    """The job that a path names. Another team's is as unknown as one that never was.
+
+    Raises:
+        NotFound: There is none.
+    """
+    job = await to_thread.run_sync(context.store.get, job_id, tenant) if _JOB_ID.fullmatch(job_id) else None
+    if job is None:
+        raise NotFound("There is no such job.")
+    return job
+
+
+OwnJob = Annotated[Job, Depends(own_job)]

@@ -1,14 +1,29 @@
-"""`GET /v1/controls`."""
+"""`/v1/controls`: what can steer images, and control maps made for their own sake."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
-from fastapi import APIRouter
+from anyio import to_thread
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from controlnet.annotators import ANNOTATORS, Annotator
-from serve.api.context import InContext
+from serve.api import answers
+from serve.api.admission import settle_map
+from serve.api.context import Context, InContext, Tenant
+from serve.api.maps import map_id
+from serve.api.schemas import MapAnswer, MapRequest
+from serve.api.submission import IdempotencyKey, Submission, fingerprint_of, once, submit, validated
+from serve.api.uploads import read_request
+from serve.api.waiting import succeeded
+from serve.errors import NotFound
+from serve.jobs.idempotency import Reservation
+from serve.jobs.store import Job
 
 router = APIRouter(tags=["models"])
 
@@ -67,6 +82,81 @@ async def list_controls(context: InContext) -> Controls:
         for annotator in ANNOTATORS.values()
     ]
     return Controls(controls=controls, annotators=annotators)
+
+
+_MULTIPART: dict[str, Any] = {
+    "type": "object",
+    "required": ["image"],
+    "properties": {
+        "image": {"type": "string", "format": "binary", "description": "PNG, JPEG or WebP."},
+        "request": {"type": "string", "description": "The JSON of `MapRequest`, without `image`."},
+    },
+}
+
+
+@router.post(
+    "/v1/controls/{type}",
+    summary="Make a control map, to look at it or to use it again",
+    response_model=MapAnswer,
+    responses={200: {"description": "The map. As `Accept` asks: JSON, or the PNG.", "content": {answers.PNG: {}}}},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/MapRequest"}},
+                "multipart/form-data": {"schema": _MULTIPART},
+            },
+        }
+    },
+)
+async def create_map(
+    type: str, request: Request, context: InContext, tenant: Tenant, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Annotate once, steer many: give the map's id as `map` of a later job's control, while this job is kept.
+
+    `curl -F image=@photo.jpg -F 'request={"parameters": {"low_threshold": 50}}' .../v1/controls/canny`
+    """
+    media = answers.choose(request.headers.get("accept"), (answers.JSON, answers.PNG))
+    submission = await _submit_map(type, request, context, tenant, idempotency_key)
+    job = await succeeded(context, submission, request.receive, idempotency_key)
+    answer = await _render(await answers.Finished.read(context, job), media)
+    answer.headers.update(submission.headers)
+    return answer
+
+
+async def _submit_map(type: str, request: Request, context: Context, tenant: str, key: str | None) -> Submission:
+    """Read, settle and commit; a function that ends, so that the wait does not hold the picture in memory."""
+    data, uploads = await read_request(request, 1, context.settings.max_body, default=b"{}")
+    if uploads.multipart:
+        data.setdefault("image", "image")
+    wanted = validated(MapRequest, data)
+
+    async def admit(reservation: Reservation | None) -> Job:
+        served = await context.model()
+        if type not in served.manifest.controls:
+            choices = ", ".join(sorted(served.manifest.controls)) or "none"
+            raise NotFound(f"There is no such control; the served model has {choices}.")
+        draft = await to_thread.run_sync(settle_map, type, wanted, uploads, served.manifest, context.settings)
+        return await submit(context, tenant, draft, served, reservation)
+
+    return await once(context, tenant, key, partial(fingerprint_of, request, wanted, uploads), admit)
+
+
+async def _render(finished: answers.Finished, media: str) -> Response:
+    job, (control,), (made,) = finished.job, finished.job.spec.controls, finished.result.control_maps
+    (data,) = finished.maps
+    if media == answers.PNG:
+        return answers.one_png(data, job, {"X-Map-ID": map_id(made.key)})
+    answer = MapAnswer(
+        job=job.id,
+        id=map_id(made.key),
+        type=control.type,
+        width=job.spec.width,
+        height=job.spec.height,
+        parameters=dict(control.parameters),
+        b64=base64.b64encode(data).decode(),
+    )
+    return JSONResponse(answer.model_dump())
 
 
 def _parameters(annotator: Annotator | None, defaults: Mapping[str, float]) -> list[ParameterAnswer]:

@@ -1,51 +1,99 @@
-"""`GET /v1/jobs/{id}`."""
+"""`/v1/jobs`: submit, list, look up, cancel. What a job made is `results`, what happens to it `events`."""
 
 from __future__ import annotations
 
-import re
-from typing import Any, Literal
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Literal
 
 from anyio import to_thread
-from fastapi import APIRouter
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from serve.api.context import InContext, Tenant
-from serve.api.schemas import ModelAnswer
-from serve.errors import NotFound
+from serve.api.context import Context, InContext, OwnJob, Tenant
+from serve.api.descriptions import JobAnswer, describe
+from serve.api.images import BODY
+from serve.api.submission import IdempotencyKey, submit_images
+from serve.jobs.store import Job
 
 router = APIRouter(tags=["jobs"])
 
-_ID = re.compile(r"job_[0-9a-f]{1,64}")
+State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
-class JobAnswer(BaseModel):
-    """Where a job stands. Times are epoch seconds."""
+class JobsAnswer(BaseModel):
+    """A page of jobs, the newest first."""
 
-    id: str
-    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
-    attempt: int = Field(description="How often it was started.")
-    progress: dict[str, Any] | None
-    error: dict[str, Any] | None = Field(description="The problem that ended it.")
-    model: ModelAnswer
-    created_at: float
-    started_at: float | None
-    finished_at: float | None
+    jobs: list[JobAnswer]
+    next: str | None = Field(description="Give it as `cursor` for the next page; none at the end.")
+
+
+@router.post(
+    "/v1/jobs",
+    status_code=202,
+    summary="Submit a job, and don't wait for it",
+    response_model=JobAnswer,
+    responses={
+        200: {"model": JobAnswer, "description": "The job of this Idempotency-Key, which has ended."},
+        202: {"description": "Accepted: nothing that happens to this platform from now on loses the job."},
+    },
+    openapi_extra=BODY,
+)
+async def create_job(
+    request: Request, context: InContext, tenant: Tenant, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """The body is that of `/v1/images`; follow the job by its `events` or its webhook, then fetch what it made.
+
+    With an Idempotency-Key a request may safely be sent again after whatever went wrong: the job is made once. The
+    same key with another request is 422, and 409 while the first request is still being accepted.
+    """
+    submission = await submit_images(request, context, tenant, idempotency_key)
+    status = 200 if submission.replayed and submission.job.terminal else 202
+    return await _answer(context, submission.job, status, submission.headers)
+
+
+@router.get("/v1/jobs", summary="Your jobs, the newest first")
+async def list_jobs(
+    context: InContext,
+    tenant: Tenant,
+    state: Annotated[Sequence[State], Query(description="Only those in one of these.")] = (),
+    limit: Annotated[int, Query(ge=1, le=200, description="Most jobs of a page.")] = 50,
+    cursor: Annotated[str | None, Query(max_length=200, description="The `next` of the page before.")] = None,
+) -> JobsAnswer:
+    """Jobs that are submitted while pages are turned move nothing: no job is shown twice, and none is missed."""
+
+    def look() -> JobsAnswer:
+        page = context.store.page(tenant, state, cursor, limit)
+        return JobsAnswer(jobs=[describe(context.store, job) for job in page.jobs], next=page.after)
+
+    return await to_thread.run_sync(look)
 
 
 @router.get("/v1/jobs/{job_id}", summary="Where a job stands")
-async def get_job(job_id: str, context: InContext, tenant: Tenant) -> JobAnswer:
+async def get_job(job: OwnJob, context: InContext) -> JobAnswer:
     """Another team's job is as unknown as one that never was."""
-    job = await to_thread.run_sync(context.store.get, job_id, tenant) if _ID.fullmatch(job_id) else None
-    if job is None:
-        raise NotFound("There is no such job.")
-    return JobAnswer(
-        id=job.id,
-        state=job.state,
-        attempt=job.attempt,
-        progress=None if job.progress is None else dict(job.progress),
-        error=None if job.error is None else dict(job.error),
-        model=ModelAnswer(name=job.model.name, version=job.model.version, digest=job.model.digest),
-        created_at=job.created_at,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-    )
+    return await to_thread.run_sync(describe, context.store, job)
+
+
+@router.delete(
+    "/v1/jobs/{job_id}",
+    status_code=202,
+    summary="Cancel a job",
+    response_model=JobAnswer,
+    responses={
+        200: {"model": JobAnswer, "description": "It had ended before, and stays as it is."},
+        202: {"description": "It is cancelled, or (`running`) will be within a step."},
+    },
+)
+async def cancel_job(job: OwnJob, context: InContext) -> Response:
+    """A job that waits is cancelled at once, one that runs within a step; what is done by then is kept."""
+    if job.terminal:
+        return await _answer(context, job, 200)
+    current = await to_thread.run_sync(context.store.request_cancel, job.id, job.tenant)
+    return await _answer(context, current or job, 202)
+
+
+async def _answer(context: Context, job: Job, status: int, headers: dict[str, str] | None = None) -> Response:
+    answer = await to_thread.run_sync(partial(describe, context.store, job))
+    return JSONResponse(answer.model_dump(), status, headers)

@@ -18,10 +18,10 @@ from serve.api.admission import Draft, settle
 from serve.api.context import Context, InContext, Tenant
 from serve.api.problems import AboutJob, InvalidFields, invalid
 from serve.api.schemas import LONGEST_PROMPT, ControlRequest, ImagesRequest
+from serve.api.submission import Submission, submit
 from serve.api.uploads import Uploads, read_form
-from serve.api.waiting import submit, succeeded
+from serve.api.waiting import succeeded
 from serve.errors import InvalidRequest, ServeError
-from serve.jobs.store import Job
 
 router = APIRouter(prefix="/model", tags=["first demo"])
 
@@ -79,9 +79,9 @@ def _schema() -> dict[str, Any]:
 )
 async def generate(request: Request, context: InContext, tenant: Tenant) -> Response:
     """Exactly `num_samples` images in a zip, the map apart from them, white on black."""
-    form, job = await _admit(request, context, tenant)
+    form, submission = await _admit(request, context, tenant)
     try:
-        job = await succeeded(context, job, request.receive)
+        job = await succeeded(context, submission, request.receive)
     except AboutJob as failed:
         raise AboutJob(_renamed(failed.error), failed.job_id) from None
     finished = await answers.Finished.read(context, job)
@@ -95,7 +95,7 @@ async def health(context: InContext) -> dict[str, str]:
     return {"status": "ok", "model": served.version.name, "version": served.version.version}
 
 
-async def _admit(request: Request, context: Context, tenant: str) -> tuple[GenerateForm, Job]:
+async def _admit(request: Request, context: Context, tenant: str) -> tuple[GenerateForm, Submission]:
     """Read, settle and submit. A function of its own, so that the wait does not hold the picture in memory."""
     served = await context.model()
     texts, files = await read_form(request, frozenset({"image"}), context.settings.max_body)
@@ -106,7 +106,7 @@ async def _admit(request: Request, context: Context, tenant: str) -> tuple[Gener
     if "image" not in files:
         raise InvalidRequest("is required: the picture, as a file", field="image")
     draft = await to_thread.run_sync(_draft, form, files["image"], served.manifest, context)
-    return form, await submit(context, tenant, draft, served)
+    return form, Submission(await submit(context, tenant, draft, served))
 
 
 def _draft(form: GenerateForm, image: bytes, manifest: Manifest, context: Context) -> Draft:

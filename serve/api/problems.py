@@ -29,6 +29,8 @@ from serve.errors import (
     BodyTooLarge,
     Conflict,
     Gone,
+    IdempotencyInFlight,
+    IdempotencyMismatch,
     Internal,
     InvalidRequest,
     JobCancelled,
@@ -36,10 +38,12 @@ from serve.errors import (
     MalformedRequest,
     ModelNotReady,
     NotAcceptable,
+    NotFinished,
     NotFound,
     Overloaded,
     ServeError,
     TimedOut,
+    TooManyRequests,
     UnsupportedMedia,
 )
 
@@ -52,6 +56,8 @@ KINDS: Mapping[str, type[ServeError]] = {
         BodyTooLarge,
         Conflict,
         Gone,
+        IdempotencyInFlight,
+        IdempotencyMismatch,
         Internal,
         InvalidRequest,
         JobCancelled,
@@ -59,9 +65,11 @@ KINDS: Mapping[str, type[ServeError]] = {
         MalformedRequest,
         ModelNotReady,
         NotAcceptable,
+        NotFinished,
         NotFound,
         Overloaded,
         TimedOut,
+        TooManyRequests,
         UnsupportedMedia,
     )
 }
@@ -139,22 +147,28 @@ def response(error: ServeError | InvalidFields | HTTPException, request_id: str,
             body: dict[str, Any] = {"type": "about:blank", "title": phrase, "status": error.status_code}
             return _render(body | {"detail": _short(str(error.detail)), "request_id": request_id}, headers)
         error = error_type(str(error.detail))
-    body = {
+    body = members(error, fields)
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    if job_id is not None:
+        body["job"] = job_id
+        headers["Location"] = f"/v1/jobs/{job_id}"
+    return _render(body | {"request_id": request_id}, headers)
+
+
+def members(error: ServeError, fields: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+    """An error's members, those of the answer that tells of it aside; a job that failed shows the same."""
+    body: dict[str, Any] = {
         "type": f"/problems/{error.type}",
         "title": error.title,
         "status": error.status,
         "detail": _short(error.detail),
     }
-    if error.retry_after_s is not None:
-        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     if error.field is not None:
         fields = [(error.field, error.detail)]
     if fields:
         body["errors"] = [{"field": _short(field), "detail": _short(detail)} for field, detail in fields]
-    if job_id is not None:
-        body["job"] = job_id
-        headers["Location"] = f"/v1/jobs/{job_id}"
-    return _render(body | {"request_id": request_id}, headers)
+    return body
 
 
 def _short(text: str) -> str:

@@ -41,7 +41,10 @@ class ControlRequest(_Request):
 
     type: str = Field(min_length=1, max_length=32, description="Name of a control of the served bundle: /v1/controls.")
     image: Pictures | None = Field(None, description=f"The picture whose structure is kept. {_PICTURE}")
-    map: Pictures | None = Field(None, description=f"A ready control map, instead of `image`. {_PICTURE}")
+    map: Pictures | None = Field(
+        None,
+        description=f"A ready map, instead of `image`: the id of one that was made here (`map_...`), or {_PICTURE}",
+    )
     parameters: dict[str, float] = Field(
         default_factory=dict, description="Of the annotator; the bundle's for those left out. Not with `map`."
     )
@@ -50,6 +53,16 @@ class ControlRequest(_Request):
     end: float = Field(1.0, ge=0, le=1, description="Share of the steps after which it stops; at least `start`.")
     mode: Literal["balanced", "guess"] = Field(
         "balanced", description="`guess` works from the picture more than from the prompt, or without one."
+    )
+
+
+class Webhook(_Request):
+    """Whom to tell when the job has ended."""
+
+    url: str = Field(
+        min_length=1,
+        max_length=2048,
+        description="https, on a host that the operator allows. Gets a signed POST of the job, at least once.",
     )
 
 
@@ -87,6 +100,25 @@ class ImagesRequest(_Request):
     sampler: Literal["ddim", "dpmpp_2m", "euler"] | None = None
     deterministic: bool = Field(False, description="The same bytes for the same request, whatever else is running.")
     controls: list[ControlRequest] = Field(default_factory=list, description="What steers the images; may be empty.")
+    webhook: Webhook | None = Field(None, description="Told of the job's end, whatever it is.")
+
+
+class MapRequest(_Request):
+    """What to annotate. The size is that of the images which the map is to steer; by default that of the picture."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"image": "<base64>", "parameters": {"low_threshold": 50}, "resolution": 256}]}
+    )
+
+    image: str = Field(
+        description="PNG, JPEG or WebP: base64 (optionally a `data:` URL), or the name of an uploaded file."
+    )
+    parameters: dict[str, float] = Field(
+        default_factory=dict, description="Of the annotator; the bundle's for those left out."
+    )
+    width: int | None = Field(None, ge=1, le=65536, description="Pixels, with `height`.")
+    height: int | None = Field(None, ge=1, le=65536, description="Pixels, with `width`.")
+    resolution: int | None = Field(None, ge=1, le=65536, description="Short side; the shape is that of the picture.")
 
 
 class ImageAnswer(BaseModel):
@@ -125,6 +157,18 @@ class ImagesAnswer(BaseModel):
     timings: dict[str, float] = Field(description="Seconds by phase.")
 
 
+class MapAnswer(BaseModel):
+    """A control map."""
+
+    job: str
+    id: str = Field(description="What later jobs may give as `map`, while this one is kept.")
+    type: str = Field(description="The control it is for.")
+    width: int
+    height: int
+    parameters: dict[str, float] = Field(description="Of the annotator, all of them, as used.")
+    b64: str = Field(description="PNG, base64.")
+
+
 class FieldError(BaseModel):
     """A field at fault."""
 
@@ -141,4 +185,4 @@ class Problem(BaseModel):
     detail: str
     errors: list[FieldError] | None = None
     job: str | None = None
-    request_id: str
+    request_id: str | None = Field(None, description="Of the request that this answers.")

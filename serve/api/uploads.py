@@ -91,6 +91,10 @@ class Uploads:
         """Keep one file."""
         self._files.append((frozenset({field_name, file_name or field_name}), data))
 
+    def has(self, name: str) -> bool:
+        """Whether a file is called so."""
+        return any(name in names for names, _ in self._files)
+
     def resolve(self, text: str, where: str) -> bytes:
         """The picture that a request's `image` or `map` means: an uploaded file's name, or base64.
 
@@ -120,8 +124,16 @@ class Uploads:
         return f"there are {', '.join(names)}" if names else "there is none"
 
 
-async def read_request(request: Request, max_files: int, max_bytes: int) -> tuple[dict[str, Any], Uploads]:
+async def read_request(
+    request: Request, max_files: int, max_bytes: int, default: bytes | None = None
+) -> tuple[dict[str, Any], Uploads]:
     """The JSON object of a body and the files beside it: `application/json`, or `multipart/form-data` with `request`.
+
+    Args:
+        request: Its body is not read yet.
+        max_files: Most files.
+        max_bytes: Largest text field.
+        default: The JSON of a form that has none; without it the form must have one.
 
     Raises:
         MalformedRequest: The body can't be read.
@@ -143,9 +155,10 @@ async def read_request(request: Request, max_files: int, max_bytes: int) -> tupl
             if name in texts:
                 raise MalformedRequest("The body has two `request` fields.")
             texts[name] = await value.read() if isinstance(value, UploadFile) else value.encode("utf-8", "replace")
-    if "request" not in texts:
+    text = texts.get("request", default)
+    if text is None:
         raise InvalidRequest("is required: the JSON of the request", field="request")
-    return await to_thread.run_sync(strictjson.loads, texts["request"]), uploads
+    return await to_thread.run_sync(strictjson.loads, text), uploads
 
 
 async def read_form(request: Request, files: frozenset[str], max_bytes: int) -> tuple[dict[str, str], dict[str, bytes]]:

@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
@@ -22,17 +22,21 @@ from ray.serve.handle import DeploymentHandle
 from serve.config import Settings
 from serve.deployments.messages import Prepared, Progress, Sampled, SamplerJob
 from serve.errors import JobFailed, ServeError
-from serve.jobs.database import open_database
+from serve.jobs.database import StoreUnavailable, open_database
 from serve.jobs.signals import open_signals
 from serve.jobs.store import READY, Job, JobResult, JobStore, Lease, LeaseLost, ServedModel, StoredImage
 from serve.registry.reconciler import Reconciler
 from serve.registry.registry import Registry
 from serve.telemetry import configure_logging
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
 LOCK_TTL = 15.0  # seconds after which a silent dispatcher's locks are free
 RECONCILER = "reconciler"
+STORE_RETRY = (0.1, 2.0)  # seconds between calls to a store that is away: at first, at most
 IDLE_WAIT = 1.0  # seconds between looks at the queue when no signal came: expired leases send none
 
 
@@ -75,14 +79,14 @@ class Dispatcher:
 
     async def served(self) -> ServedModel | None:
         """What is served now; a new sampler prepares it before it is ready."""
-        return await asyncio.to_thread(self._store.serving, self._settings.model)
+        return await self._ask(self._store.serving, self._settings.model)
 
     async def _claim(self) -> None:
         """Take queued jobs while there is room, then wait for a sign of more."""
         while True:
             seen = self._signals.generation
             room = self._settings.jobs_in_flight - len(self._running)
-            leases = await asyncio.to_thread(self._store.claim, self._owner, self._settings.lease, room) if room else []
+            leases = await self._ask(self._store.claim, self._owner, self._settings.lease, room) if room else []
             for lease in leases:
                 task = asyncio.create_task(self._run(lease), name=lease.job.id)
                 self._running[task] = lease
@@ -95,7 +99,7 @@ class Dispatcher:
         while True:
             await asyncio.sleep(self._settings.lease / 3)
             for task, lease in list(self._running.items()):
-                renewal = await asyncio.to_thread(self._store.renew, lease, self._settings.lease)
+                renewal = await self._ask(self._store.renew, lease, self._settings.lease)
                 if not renewal.held and task.cancel():
                     log.warning("lease lost", extra={"job_id": lease.job.id})
 
@@ -114,14 +118,15 @@ class Dispatcher:
             await asyncio.sleep(1.0)
 
     async def _hold(self, lock: str) -> bool:
-        return await asyncio.to_thread(self._store.take_lock, lock, self._owner, LOCK_TTL)
+        return await self._ask(self._store.take_lock, lock, self._owner, LOCK_TTL)
 
     def __del__(self) -> None:
         """Called by Ray Serve on an orderly end: samplers stop, and the next dispatcher need not wait for the locks."""
         for task in (*self._loops, *self._running):
             task.cancel()
-        for lock in (RECONCILER, READY):
-            self._store.take_lock(lock, self._owner, 0)
+        with contextlib.suppress(StoreUnavailable):
+            for lock in (RECONCILER, READY):
+                self._store.take_lock(lock, self._owner, 0)
 
     async def _prepare(self, served: ServedModel) -> None:
         """Have every running sampler load and warm a bundle; while Ray is starting there may be none yet."""
@@ -137,13 +142,13 @@ class Dispatcher:
         assert task is not None
         try:
             result = await self._make(lease)
-            await self._write(self._store.succeed, lease, result)
+            await self._ask(self._store.succeed, lease, result)
         except LeaseLost:
             log.warning("another dispatcher has the job now", extra={"job_id": lease.job.id})
         except asyncio.CancelledError as error:
             if task in self._unwanted:
                 with contextlib.suppress(LeaseLost):
-                    await self._write(self._store.cancelled, lease)
+                    await self._ask(self._store.cancelled, lease)
             elif task.cancelling():
                 raise  # the lease is lost or this process ends: it runs out and the job is tried again
             else:
@@ -155,6 +160,12 @@ class Dispatcher:
         job, spec, tenant = lease.job, lease.job.spec, lease.job.tenant
         began = time.time()
         prepared: Prepared = await self._imaging.prepare.remote(tenant, spec)
+        if prepared.maps:
+            await self._write(self._store.annotated, lease, prepared.maps)
+        if spec.kind == "map":
+            ended = time.time()
+            timings = {"queued": began - job.created_at, "preparing": prepared.seconds, "total": ended - job.created_at}
+            return JobResult(images=(), control_maps=prepared.maps, timings=timings)
         source = f"models:/{job.model.name}/{job.model.version}"
         work = SamplerJob(job.id, lease.attempt, job.model.digest, source, spec, prepared.hints)
         sampling_began = time.time()
@@ -163,7 +174,7 @@ class Dispatcher:
         try:
             async for event in stream:
                 if isinstance(event, Progress):
-                    await self._write(self._store.progress, lease, {"steps": list(event.steps), "of": event.of})
+                    await self._ask(self._store.progress, lease, {"steps": list(event.steps), "of": event.of})
                 elif isinstance(event, Sampled):
                     images[event.index] = asyncio.create_task(self._publish(lease, event))
             sampled = time.time()
@@ -190,7 +201,7 @@ class Dispatcher:
         stored: StoredImage = await self._imaging.publish.remote(
             job.tenant, event.picture, seed, png_parameters(job, seed)
         )
-        await self._write(self._store.image_done, lease, event.index, stored)
+        await self._ask(self._store.image_done, lease, event.index, stored)
         return stored
 
     async def _settle(self, lease: Lease, error: BaseException) -> None:
@@ -198,14 +209,14 @@ class Dispatcher:
         cause = getattr(error, "cause", error)  # what a replica raised, out of Ray's wrapping
         with contextlib.suppress(LeaseLost):
             if isinstance(cause, ServeError) and cause.status < 500:
-                await self._write(self._store.fail, lease, cause.problem())
+                await self._ask(self._store.fail, lease, cause.problem())
                 return
             log.exception("attempt failed", exc_info=error, extra={"job_id": lease.job.id, "attempt": lease.attempt})
-            await self._write(self._store.retry, lease, JobFailed("The images could not be made.").problem())
+            await self._ask(self._store.retry, lease, JobFailed("The images could not be made.").problem())
 
     async def _cancel_what_was_asked(self) -> None:
         if self._running:
-            asked = await asyncio.to_thread(self._store.cancel_requests, self._owner)
+            asked = await self._ask(self._store.cancel_requests, self._owner)
             wanted = self._running.keys() - self._unwanted  # a second cancel would cut off the first one's last write
             for task in wanted:
                 if self._running[task].job.id in asked:
@@ -218,8 +229,16 @@ class Dispatcher:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("the end of an attempt was not written", exc_info=error, extra={"job_id": lease.job.id})
 
-    async def _write(self, write: Callable[..., Any], *arguments: object) -> None:
-        await asyncio.to_thread(write, *arguments)
+    async def _ask(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Call the store in a thread. While it is away, wait and call again: what was accepted is not given up."""
+        pause, longest = STORE_RETRY
+        while True:
+            try:
+                return await asyncio.to_thread(call, *arguments, **options)
+            except StoreUnavailable as error:
+                log.warning("the store is away", extra={"reason": repr(error.__cause__)})
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
 
 
 def png_parameters(job: Job, seed: int) -> dict[str, Any]:

@@ -69,6 +69,8 @@ class Imaging:
         data = await self._artifacts.get(control.images[i], tenant)
         source = "map" if control.annotator == "none" else "image"
         field = f"controls.{c}.{source}" + (f".{i}" if len(control.images) > 1 else "")
+        if spec.kind == "map":
+            field = source  # the request was about nothing else
         picture = await asyncio.to_thread(self._decoder.decode, data, field)
         return await asyncio.to_thread(
             make_map, picture, control.annotator, control.parameters, spec.width, spec.height

@@ -89,8 +89,10 @@ class Deliveries:
                 .with_for_update(skip_locked=True)
             )
             found = connection.execute(pick).all()
-            for spent in (row.id for row in found if row.attempt >= self._max_attempts):
-                self._abandon(connection, spent, "The sender went silent during the last attempt.", now)
+            for row in found:
+                if row.attempt >= self._max_attempts:
+                    spent = deliveries.c.id == row.id
+                    self._end(connection, spent, "abandoned", "The sender went silent during the last attempt.")
             take = sa.update(deliveries).where(deliveries.c.id.in_([row.id for row in found]))
             taken = take.where(deliveries.c.state == "pending").values(
                 attempt=deliveries.c.attempt + 1, due_at=now + lease_s
@@ -101,8 +103,7 @@ class Deliveries:
     def delivered(self, delivery: Delivery) -> bool:
         """Record that the receiver took it; False where another sender has it now, or it is over."""
         with self._writes.begin() as connection:
-            end = sa.update(deliveries).where(_is(delivery)).values(_over("delivered", self._clock()), problem=None)
-            return connection.execute(end).rowcount == 1
+            return self._end(connection, _is(delivery), "delivered", None)
 
     def failed(self, delivery: Delivery, problem: str, due_at: float) -> bool:
         """Record that an attempt failed; it is due again at `due_at`, or set aside when it was the last.
@@ -112,21 +113,16 @@ class Deliveries:
         """
         with self._writes.begin() as connection:
             if delivery.attempt >= self._max_attempts:
-                return self._abandon(connection, delivery.id, problem, self._clock(), _is(delivery))
+                return self._end(connection, _is(delivery), "abandoned", problem)
             again = sa.update(deliveries).where(_is(delivery)).values(due_at=due_at, problem=problem)
             return connection.execute(again).rowcount == 1
 
-    def _abandon(
-        self,
-        connection: sa.Connection,
-        delivery_id: str,
-        problem: str,
-        now: float,
-        where: sa.ColumnElement[bool] | None = None,
+    def _end(
+        self, connection: sa.Connection, where: sa.ColumnElement[bool], state: DeliveryState, problem: str | None
     ) -> bool:
-        this = deliveries.c.id == delivery_id if where is None else where
-        end = sa.update(deliveries).where(this).values(_over("abandoned", now), problem=problem)
-        return connection.execute(end).rowcount == 1
+        end = sa.update(deliveries).where(where)
+        over = end.values(state=state, problem=problem, due_at=None, finished_at=self._clock())
+        return connection.execute(over).rowcount == 1
 
 
 def announce(connection: sa.Connection, job: sa.Row[Any], now: float) -> None:
@@ -149,7 +145,3 @@ def _is(delivery: Delivery) -> sa.ColumnElement[bool]:
     """The row, while it is this sender's."""
     same = (deliveries.c.id == delivery.id) & (deliveries.c.attempt == delivery.attempt)
     return same & (deliveries.c.state == "pending")
-
-
-def _over(state: DeliveryState, now: float) -> dict[str, Any]:
-    return {"state": state, "due_at": None, "finished_at": now}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from serve.errors import Conflict, InvalidRequest
+from serve.errors import IdempotencyInFlight, IdempotencyMismatch
 from serve.jobs.database import soft, upsert
 from serve.jobs.schema import idempotency
 
@@ -56,8 +56,8 @@ class Idempotency:
             fingerprint: Equal for equal requests, bytes of pictures included.
 
         Raises:
-            Conflict: The same request is being submitted now.
-            InvalidRequest: The key stands for another request.
+            IdempotencyInFlight: The same request is being submitted now.
+            IdempotencyMismatch: The key stands for another request.
         """
         with self._soft.begin() as connection:
             now = self._clock()
@@ -76,9 +76,9 @@ class Idempotency:
             mine = (idempotency.c.tenant == tenant) & (idempotency.c.key == key)
             row = connection.execute(sa.select(idempotency).where(mine)).one()
         if row.fingerprint != fingerprint:
-            raise InvalidRequest("The key was used for another request.", field=_HEADER)
+            raise IdempotencyMismatch("The key was used for another request.", field=_HEADER)
         if row.job_id is None:
-            raise Conflict("A request with this Idempotency-Key is being accepted now.", retry_after_s=1)
+            raise IdempotencyInFlight("A request with this Idempotency-Key is being accepted now.", retry_after_s=1)
         found: str = row.job_id
         return found
 
@@ -92,11 +92,11 @@ def bind(connection: sa.Connection, reservation: Reservation, job_id: str, now: 
     """Let the key name the job that this transaction submits.
 
     Raises:
-        Conflict: The reservation ran out and another request has the key.
+        IdempotencyInFlight: The reservation ran out and another request has the key.
     """
     keep = sa.update(idempotency).where(_is(reservation)).values(job_id=job_id, expires_at=now + KEPT_S)
     if connection.execute(keep).rowcount == 0:
-        raise Conflict("Another request took over this Idempotency-Key.", retry_after_s=1)
+        raise IdempotencyInFlight("Another request took over this Idempotency-Key.", retry_after_s=1)
 
 
 def forget(connection: sa.Connection, now: float) -> None:

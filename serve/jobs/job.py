@@ -15,7 +15,7 @@ from serve.jobs.spec import JobSpec
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Terminal = Literal["succeeded", "failed", "cancelled"]
-EventKind = Literal["queued", "started", "image", Terminal]
+EventKind = Literal["queued", "started", "annotated", "image", Terminal]
 
 STATES: tuple[State, ...] = get_args(State)
 TERMINAL: frozenset[State] = frozenset(get_args(Terminal))

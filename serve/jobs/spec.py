@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+Kind = Literal["images", "map"]
 Mode = Literal["balanced", "guess"]
 
 
@@ -44,7 +45,7 @@ class JobSpec:
     """Everything that decides the pixels of a job's images, given a model digest.
 
     Attributes:
-        seeds: One per image; their count is the job's `n`.
+        seeds: One per image; their count is the job's `n`. Without any, all that is made are the control maps.
         width: Pixels, a multiple of the bundle's `multiple`.
         height: Pixels, likewise.
         guidance: Classifier-free guidance scale; 1 runs no unconditional row.
@@ -69,6 +70,11 @@ class JobSpec:
     def n(self) -> int:
         """Number of images."""
         return len(self.seeds)
+
+    @property
+    def kind(self) -> Kind:
+        """What is made: images, or nothing but the control maps."""
+        return "images" if self.seeds else "map"
 
     @property
     def rows(self) -> int:

@@ -23,7 +23,7 @@ import base64
 import binascii
 import json
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -153,7 +153,7 @@ class JobStore:
 
         Raises:
             ArtifactsSwept: Read the mark, store the pictures and submit again.
-            Conflict: Another request took over the key.
+            IdempotencyInFlight: Another request took over the key.
         """
         with self._writes.begin() as connection:
             now = self._clock()
@@ -299,10 +299,27 @@ class JobStore:
                 raise LeaseLost(lease)
             notify(connection)
 
-    def image_done(self, lease: Lease, index: int, image: StoredImage) -> None:
-        """Record that image `index` of the job is stored."""
+    def annotated(self, lease: Lease, made: Sequence[StoredMap]) -> None:
+        """Record that the job's control maps are stored; they are kept as long as its result will be.
+
+        Raises:
+            ArtifactsSwept: They may be gone again: `retry`.
+        """
+        data = {"control_maps": [asdict(control_map) for control_map in made]}
         with self._writes.begin() as connection:
             leased(connection, lease)
+            hold(connection, lease.job.id, {control_map.key for control_map in made}, lease.mark)
+            record(connection, lease.job.id, "annotated", data, self._clock())
+
+    def image_done(self, lease: Lease, index: int, image: StoredImage) -> None:
+        """Record that image `index` of the job is stored; it is kept as long as its result will be.
+
+        Raises:
+            ArtifactsSwept: It may be gone again: `retry`.
+        """
+        with self._writes.begin() as connection:
+            leased(connection, lease)
+            hold(connection, lease.job.id, {image.key}, lease.mark)
             record(connection, lease.job.id, "image", {"index": index, "image": asdict(image)}, self._clock())
 
     def succeed(self, lease: Lease, result: JobResult) -> None:
@@ -389,7 +406,7 @@ def _cursor_age(cursor: str) -> sa.Tuple:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         created_at, job_id = json.loads(text)
     except (binascii.Error, ValueError, TypeError) as error:
-        raise InvalidRequest("is not a cursor of a page", field="after") from error
+        raise InvalidRequest("is not a cursor of a page", field="cursor") from error
     if not isinstance(created_at, float) or not isinstance(job_id, str) or "\0" in job_id:
-        raise InvalidRequest("is not a cursor of a page", field="after")
+        raise InvalidRequest("is not a cursor of a page", field="cursor")
     return sa.tuple_(sa.literal(created_at), sa.literal(job_id))

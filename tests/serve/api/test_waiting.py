@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
@@ -63,7 +63,7 @@ async def test_a_wait_that_is_too_long_is_504_and_the_job_goes_on(
     assert job.state in ("queued", "running")
 
 
-async def leave_when(event: asyncio.Event, app: FastAPI) -> list[Message]:
+async def leave_when(event: asyncio.Event, app: FastAPI, headers: Sequence[tuple[bytes, bytes]] = ()) -> list[Message]:
     """Post a request and hang up once `event` is set."""
     body = json.dumps(REQUEST).encode()
     sent: list[Message] = []
@@ -89,7 +89,7 @@ async def leave_when(event: asyncio.Event, app: FastAPI) -> list[Message]:
         "raw_path": URL.encode(),
         "query_string": b"",
         "root_path": "",
-        "headers": [(b"content-type", b"application/json")],
+        "headers": [(b"content-type", b"application/json"), *headers],
         "client": ("client", 1),
         "server": ("api", 80),
     }

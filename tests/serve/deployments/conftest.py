@@ -45,11 +45,12 @@ class Imaging:
         self.prepare_errors: deque[Exception] = deque()
         self.publish_errors: deque[Exception] = deque()
         self.parameters: list[Mapping[str, Any]] = []
+        self.maps: tuple[StoredMap, ...] = MAPS
 
     async def _prepare(self, tenant: str, spec: JobSpec) -> Prepared:
         if self.prepare_errors:
             raise self.prepare_errors.popleft()
-        return Prepared(MAPS, hints=object(), seconds=0.5)
+        return Prepared(self.maps, hints=object(), seconds=0.5)
 
     async def _publish(self, tenant: str, picture: object, seed: int, parameters: Mapping[str, Any]) -> StoredImage:
         if self.publish_errors:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import asdict, replace
 
 import pytest
 from ray.exceptions import RayActorError, RayTaskError
@@ -67,8 +68,39 @@ async def test_every_image_is_an_event(platform: Platform, spec: JobSpec) -> Non
     job = platform.submit(spec)
     (await platform.sampler.streams.get()).finish()
     await platform.ended(job)
-    assert platform.kinds(job) == ["queued", "started", "image", "image", "succeeded"]
+    assert platform.kinds(job) == ["queued", "started", "annotated", "image", "image", "succeeded"]
     assert {event.data["index"] for event in platform.store.events(job.id) if event.kind == "image"} == {0, 1}
+
+
+async def test_maps_are_told_before_the_first_step(platform: Platform, spec: JobSpec) -> None:
+    platform.start()
+    job = platform.submit(spec)
+    await platform.sampler.streams.get()
+    told = platform.store.events(job.id)[-1]
+    assert (told.kind, told.data) == ("annotated", {"control_maps": [asdict(control_map) for control_map in MAPS]})
+
+
+async def test_a_job_without_controls_has_no_maps_to_tell(platform: Platform, spec: JobSpec) -> None:
+    platform.imaging.maps = ()
+    platform.start()
+    job = platform.submit(replace(spec, controls=()))
+    (await platform.sampler.streams.get()).finish()
+    await platform.ended(job)
+    assert "annotated" not in platform.kinds(job)
+
+
+async def test_a_job_without_images_ends_with_its_maps(platform: Platform, spec: JobSpec) -> None:
+    platform.start()
+    job = await platform.ended(platform.submit(replace(spec, seeds=(), steps=0)))
+    assert (job.state, platform.kinds(job)) == ("succeeded", ["queued", "started", "annotated", "succeeded"])
+    assert job.result is not None
+    assert (job.result.images, job.result.control_maps) == ((), MAPS)
+
+
+async def test_a_job_without_images_sees_no_sampler(platform: Platform, spec: JobSpec) -> None:
+    platform.start()
+    await platform.ended(platform.submit(replace(spec, seeds=(), steps=0)))
+    assert platform.sampler.streams.empty()
 
 
 async def test_progress_is_shown_in_the_row(platform: Platform, spec: JobSpec) -> None:

@@ -98,3 +98,23 @@ def spec() -> JobSpec:
 @pytest.fixture
 def model() -> ServedModel:
     return ServedModel("demo", "3", "sha256:aa", {"controls": {"canny": {}}}, "models:/demo/3")
+
+
+@pytest.fixture
+def submit(store, spec, model, clock):
+    """Submit a job a second after the one before."""
+
+    def submit(tenant="demo", **how):
+        clock.advance(1)
+        return store.submit(tenant, spec, model, **how)
+
+    return submit
+
+
+@pytest.fixture
+def claim_one(store):
+    def claim_one(owner="a", lease_s=30):
+        (lease,) = store.claim(owner, lease_s, 1)
+        return lease
+
+    return claim_one

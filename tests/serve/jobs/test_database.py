@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,25 +94,6 @@ def test_opening_again_keeps_the_rows(database_url, store, spec, model):
 def test_a_folder_is_made_for_the_file(tmp_path: Path):
     open_database(f"sqlite:///{tmp_path / 'a' / 'b' / 'jobs.db'}").dispose()
     assert (tmp_path / "a" / "b" / "jobs.db").is_file()
-
-
-def test_a_new_database_can_be_opened_by_many_at_once(folder: Path):
-    failures: list[Exception] = []
-    barrier = threading.Barrier(8)
-
-    def open_one() -> None:
-        barrier.wait()
-        try:
-            open_database(f"sqlite:///{folder / 'new.db'}").dispose()
-        except Exception as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=open_one) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-import serve
 from serve.errors import Internal, JobFailed
 from serve.jobs.database import open_database
 from serve.jobs.job import STATES
@@ -35,26 +30,6 @@ WRITES: dict[str, Callable[[JobStore, object], object]] = {
     "retry": lambda store, lease: store.retry(lease, PROBLEM),
     "cancelled": lambda store, lease: store.cancelled(lease),
 }
-
-
-@pytest.fixture
-def submit(store, spec, model, clock):
-    """Submit a job a second after the one before."""
-
-    def submit(tenant="demo"):
-        clock.advance(1)
-        return store.submit(tenant, spec, model)
-
-    return submit
-
-
-@pytest.fixture
-def claim_one(store):
-    def claim_one(owner="a", lease_s=30):
-        (lease,) = store.claim(owner, lease_s, 1)
-        return lease
-
-    return claim_one
 
 
 def kinds(store, job):
@@ -373,46 +348,6 @@ def test_a_finished_job_stays_as_it_is(store, submit, claim_one, end):
     before = (store.get(job.id), store.events(job.id))
     assert store.request_cancel(job.id, "demo") == before[0]
     assert (store.get(job.id), store.events(job.id)) == before
-
-
-# Many workers
-
-
-def claim_until_none_is_left(store, owner, taken):
-    while leases := store.claim(owner, 600, 3):
-        for lease in leases:
-            taken.append(lease.job.id)
-            store.succeed(lease, RESULT)
-
-
-def test_threads_share_the_work_without_losing_or_doubling_any(store, submit):
-    jobs = {submit().id for _ in range(60)}
-    taken: list[str] = []
-    threads = [threading.Thread(target=claim_until_none_is_left, args=(store, str(n), taken)) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(taken) == len(jobs)
-    assert set(taken) == jobs
-    assert store.counts()["succeeded"] == 60
-    assert all(store.get(job).attempt == 1 for job in jobs)
-
-
-def test_processes_share_the_work_without_losing_or_doubling_any(store, submit, database_url):
-    jobs = {submit().id for _ in range(40)}
-    script = Path(__file__).with_name("claimer.py")
-    environment = {**os.environ, "PYTHONPATH": str(Path(serve.__file__).parents[1])}
-    workers = [
-        subprocess.Popen(
-            [sys.executable, script, database_url, name], env=environment, stdout=subprocess.PIPE, text=True
-        )
-        for name in ("a", "b")
-    ]
-    taken = [line for worker in workers for line in worker.communicate()[0].split()]
-    assert [worker.returncode for worker in workers] == [0, 0]
-    assert len(taken) == len(jobs)
-    assert set(taken) == jobs
 
 
 # The serving pointer and locks

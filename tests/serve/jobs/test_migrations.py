@@ -1,0 +1,198 @@
+"""The versions of the tables, up and down on data, on both databases."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from serve.jobs.database import durable, open_database
+from serve.jobs.migrations import SchemaMismatch, downgrade, upgrade, version
+from serve.jobs.schema import metadata
+from serve.jobs.store import WEEK_S, JobResult, JobStore, StoredImage, StoredMap
+from serve.jobs.usage import Used
+
+HEAD = "2"
+RESULT = JobResult(
+    images=(StoredImage("demo/a.png", 7, 256, 192), StoredImage("demo/b.png", 8, 256, 192)),
+    control_maps=(StoredMap("demo/map.png", "canny", 0),),
+    timings={"sampling": 2.5},
+)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def fresh_url(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    """A database without any table."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{folder / 'fresh.db'}"
+        return
+    server = sa.create_engine(request.getfixturevalue("postgres").url(), isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.exec_driver_sql("CREATE DATABASE fresh")
+    yield request.getfixturevalue("postgres").url("fresh")
+    with server.connect() as connection:
+        connection.exec_driver_sql("DROP DATABASE fresh")
+    server.dispose()
+
+
+@pytest.fixture
+def fresh(fresh_url: str) -> Iterator[sa.Engine]:
+    engine = open_database(fresh_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def filled(fresh: sa.Engine, clock, spec, model) -> dict[str, str]:
+    """One job of every kind; their ids."""
+    store = JobStore(fresh, clock)
+    ids = {}
+    for kind in ("succeeded", "cancelled", "running", "queued"):
+        clock.advance(1)
+        ids[kind] = store.submit("demo", spec, model).id
+        if kind == "cancelled":
+            store.request_cancel(ids[kind], "demo")
+        elif kind != "queued":
+            (lease,) = store.claim("a", 30, 1)
+            if kind == "succeeded":
+                store.succeed(lease, RESULT)
+    store.set_serving(model)
+    return ids
+
+
+def current(engine: sa.Engine) -> str | None:
+    with engine.connect() as connection:
+        return version(connection)
+
+
+def rows(engine: sa.Engine, table: str) -> list[dict[str, object]]:
+    with engine.connect() as connection:
+        found = [dict(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table}").mappings()]
+    return sorted(found, key=lambda row: json.dumps(row, default=str, sort_keys=True))
+
+
+def test_an_empty_database_gets_the_tables_of_now(fresh):
+    assert current(fresh) == HEAD
+
+
+def test_the_versions_make_the_tables_that_the_program_knows(fresh):
+    with fresh.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_tables_of_now_keep_the_checks_of_the_program(fresh):
+    """What `compare_metadata` does not look at."""
+    inspector = sa.inspect(fresh)
+    assert {check["name"] for check in inspector.get_check_constraints("jobs")} == {"jobs_state"}
+    assert len(inspector.get_foreign_keys("events")) == 1
+    if fresh.dialect.name == "sqlite":
+        with fresh.connect() as connection:
+            made = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name IN ('events', 'swept')")
+            assert all("AUTOINCREMENT" in sql for sql in made.scalars())
+
+
+def test_going_down_and_up_keeps_jobs_events_and_pointers(fresh, filled):
+    tables = ("jobs", "events", "serving", "usage", "holds")
+    before = {table: rows(fresh, table) for table in tables}
+    downgrade(durable(fresh), "1")
+    assert current(fresh) == "1"
+    assert {row["id"] for row in rows(fresh, "jobs")} == set(filled.values())
+    assert not sa.inspect(fresh).has_table("usage")
+    upgrade(fresh, durable(fresh))
+    assert {table: rows(fresh, table) for table in tables} == before
+
+
+def test_what_was_there_before_is_counted_held_and_expires(fresh, filled, clock):
+    downgrade(durable(fresh), "1")
+    upgrade(fresh, durable(fresh))
+    store = JobStore(fresh, clock)
+    assert store.usage.between("demo", 0, 1e10) == [
+        Used("1970-01-01", "demo", jobs=1, images=2, steps=40, pixels=2 * 256 * 192, gpu_seconds=2.5)
+    ]
+    assert store.retention.condemn(["demo/in.png", "demo/a.png", "demo/b.png", "demo/map.png"]) == 0
+    clock.advance(WEEK_S)
+    assert store.retention.expire() == 2
+    assert store.get(filled["succeeded"]).result is None
+
+
+def test_a_job_of_before_goes_on(fresh, filled, clock):
+    downgrade(durable(fresh), "1")
+    upgrade(fresh, durable(fresh))
+    store = JobStore(fresh, clock)
+    (lease,) = store.claim("b", 30, 1)
+    store.succeed(lease, RESULT)
+    assert store.get(filled["queued"]).state == "succeeded"
+    assert store.usage.between("demo", 0, 1e10)[0].jobs == 2
+
+
+def test_going_down_to_nothing_leaves_nothing(fresh, filled):
+    downgrade(durable(fresh), "base")
+    assert set(sa.inspect(fresh).get_table_names()) == {"alembic_version"}
+
+
+def test_opening_brings_an_older_database_up_to_now(fresh, filled, fresh_url):
+    downgrade(durable(fresh), "1")
+    again = open_database(fresh_url)
+    assert current(again) == HEAD
+    assert JobStore(again).get(filled["succeeded"]).result == RESULT
+    again.dispose()
+
+
+def test_a_database_of_before_alembic_is_taken_over(fresh, filled, fresh_url):
+    downgrade(durable(fresh), "1")
+    with durable(fresh).begin() as connection:
+        connection.exec_driver_sql("DROP TABLE alembic_version")
+        connection.exec_driver_sql("CREATE TABLE schema_version (version INTEGER PRIMARY KEY)")
+        connection.exec_driver_sql("INSERT INTO schema_version VALUES (1)")
+    again = open_database(fresh_url)
+    assert current(again) == HEAD
+    assert JobStore(again).get(filled["succeeded"]).result == RESULT
+    assert not sa.inspect(again).has_table("schema_version")
+    again.dispose()
+
+
+def test_a_newer_database_is_refused_and_left_alone(fresh, fresh_url):
+    with durable(fresh).begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '99'")
+    with pytest.raises(SchemaMismatch, match=r"version 99, this program knows up to 2"):
+        open_database(fresh_url)
+    assert current(fresh) == "99"
+
+
+def test_a_version_that_fails_half_way_leaves_the_one_before(fresh, filled, monkeypatch):
+    downgrade(durable(fresh), "1")
+    before = rows(fresh, "jobs")
+    with durable(fresh).begin() as connection:  # a result that cannot be counted
+        connection.exec_driver_sql("UPDATE jobs SET result = '{}' WHERE state = 'succeeded'")
+    broken = rows(fresh, "jobs")
+    assert broken != before
+    with pytest.raises(KeyError):
+        upgrade(fresh, durable(fresh))
+    assert current(fresh) == "1"
+    assert rows(fresh, "jobs") == broken
+
+
+def test_many_may_open_a_new_database_at_once(fresh_url):
+    failures: list[Exception] = []
+    barrier = threading.Barrier(8)
+
+    def open_one() -> None:
+        barrier.wait()
+        try:
+            open_database(fresh_url).dispose()
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=open_one) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
