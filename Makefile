@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-full test-gpu bench-gpu check format lock clean
+.PHONY: help setup services run test test-full test-gpu bench-gpu faults check format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}'
@@ -19,6 +19,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 setup: $(VENV)/.ready ## Make .venv with everything in it (run and test do it themselves)
 
+services: ## Install the servers that tests bring, where they are missing: PostgreSQL, Azurite (tests skip without)
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
+	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y postgresql >/dev/null; }
+	@test -x build/services/node_modules/.bin/azurite-blob || npm install --silent --prefix build/services azurite@3.35.0
+
 run: setup ## Start the platform on this machine: http://127.0.0.1:8000
 	$(BIN)/cnserve up
 
@@ -30,6 +35,9 @@ test-full: setup ## Run the tests of the full-size SD 1.5 architecture (16 GB of
 
 test-gpu: setup ## Run the tests that need a CUDA device
 	$(BIN)/pytest -m gpu
+
+faults: setup ## Kill every kind of process under load, on both databases, and check the books (20 minutes each)
+	$(BIN)/python -m ops.faults --json build/faults.json
 
 bench-gpu: setup ## Measure the engine at full size on a CUDA device (8 minutes)
 	$(BIN)/python -m ops.bench.gpu

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from tests.services import Missing, Postgres
+from tests.services import Azurite, Missing, Postgres
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -21,6 +21,17 @@ def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server for the whole session; tests take databases in it. Skips where there is none."""
     try:
         server = Postgres()
+    except Missing as missing:
+        pytest.skip(str(missing))
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Azurite]:
+    """Azure's blob service, emulated, for the whole session. Skips where there is none."""
+    try:
+        server = Azurite()
     except Missing as missing:
         pytest.skip(str(missing))
     with server:

@@ -1,19 +1,28 @@
 """Servers that tests bring with them: real ones, from Debian and npm packages, on this machine only.
 
-`Postgres` needs Debian's `postgresql`. Where it is missing, tests that need it are skipped and say so.
+`make services` installs what they need: Debian's `postgresql`, npm's `azurite`. Where one is missing, the tests that
+need it are skipped and say so.
 """
 
 from __future__ import annotations
 
+import base64
+import hmac
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
+from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import httpx
+
+AZURITE = Path(__file__).parents[1] / "build/services/node_modules/.bin/azurite-blob"
 
 
 class Missing(RuntimeError):
@@ -93,9 +102,72 @@ class Postgres:
             raise RuntimeError(f"{program} failed: {done.stdout}{done.stderr}")
 
 
+class Azurite:
+    """Azure's blob service as Microsoft's emulator of it, in memory, on a port of the loopback interface."""
+
+    account = "devstoreaccount1"
+    key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+    """Not a secret: the emulator has no other."""
+
+    def __init__(self) -> None:
+        if not AZURITE.exists():
+            raise Missing("Azurite is not installed: make services")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Options of an `az://` store."""
+        return {"account_name": self.account, "account_key": self.key, "endpoint": self._endpoint}
+
+    @property
+    def _endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}/{self.account}"
+
+    def start(self) -> None:
+        """Start, and wait until it listens. What was stored before is gone."""
+        options = ["--blobPort", str(self.port), "--inMemoryPersistence", "--extentMemoryLimit", "64"]
+        quiet = ["--silent", "--disableTelemetry", "--skipApiVersionCheck"]
+        command = ["setpriv", "--pdeathsig=KILL", str(AZURITE), *options, *quiet]
+        self._server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return
+            except OSError:
+                if self._server.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError("Azurite did not start") from None
+                time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Stop it at once."""
+        self._server.kill()
+        self._server.wait()
+
+    def make_container(self, name: str) -> None:
+        """Make a container, which obstore cannot (Shared Key authorization of the blob service's REST API)."""
+        date, api = formatdate(usegmt=True), "2021-08-06"
+        resource = [f"x-ms-date:{date}", f"x-ms-version:{api}", f"/{self.account}/{self.account}/{name}"]
+        text = "\n".join(["PUT", *[""] * 11, *resource, "restype:container"])
+        mac = hmac.digest(base64.b64decode(self.key), text.encode(), "sha256")
+        headers = {"x-ms-date": date, "x-ms-version": api}
+        headers["Authorization"] = f"SharedKey {self.account}:{base64.b64encode(mac).decode()}"
+        url = f"{self._endpoint}/{name}?restype=container"
+        httpx.put(url, headers=headers, trust_env=False).raise_for_status()
+
+
 def _postgres_programs() -> Path:
     found = shutil.which("initdb")
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     if found is None and not versions:
-        raise Missing("PostgreSQL is not installed: apt-get install postgresql")
+        raise Missing("PostgreSQL is not installed: make services, or apt-get install postgresql")
     return (versions[-1] if versions else Path(str(found)).resolve()).parent

@@ -161,7 +161,7 @@ class Dispatcher:
         began = time.time()
         prepared: Prepared = await self._imaging.prepare.remote(tenant, spec)
         if prepared.maps:
-            await self._write(self._store.annotated, lease, prepared.maps)
+            await self._ask(self._store.annotated, lease, prepared.maps)
         if spec.kind == "map":
             ended = time.time()
             timings = {"queued": began - job.created_at, "preparing": prepared.seconds, "total": ended - job.created_at}

@@ -26,7 +26,7 @@ from obstore.exceptions import (
 from obstore.store import AzureStore, LocalStore, MemoryStore
 
 from serve.errors import NotFound
-from serve.jobs.database import StoreUnavailable
+from serve.jobs.database import RETRY_AFTER_S, StoreUnavailable
 
 if TYPE_CHECKING:
     from obstore.store import AzureConfig, ObjectStore
@@ -166,7 +166,7 @@ def _telling_unavailable() -> Iterator[None]:
     try:
         yield
     except (GenericError, JoinError, PermissionDeniedError, UnauthenticatedError) as error:
-        raise StoreUnavailable("The store of artifacts is not reachable, or full.") from error
+        raise StoreUnavailable("The artifacts are not reachable.", retry_after_s=RETRY_AFTER_S) from error
 
 
 def key_of(tenant: str, digest: str, suffix: str) -> str:

@@ -35,6 +35,9 @@ from serve.jobs.migrations import upgrade
 BUSY_TIMEOUT_S = 10.0
 """How long a writer waits for the one before it."""
 
+RETRY_AFTER_S = 2.0
+"""After which asking again makes sense while the store is away."""
+
 POSTGRES_OPTIONS = {
     "connect_timeout": 5,
     "application_name": "serve.jobs",
@@ -76,9 +79,6 @@ class StoreUnavailable(Overloaded):
     so that it may be repeated: those of a worker find their own fence over (`LeaseLost`) if they were done, a
     submission finds its idempotency key taken.
     """
-
-    def __init__(self, detail: str = "The store is not reachable.", *, retry_after_s: float = 2) -> None:
-        super().__init__(detail, retry_after_s=retry_after_s)
 
 
 def open_database(url: str) -> sa.Engine:
@@ -131,7 +131,7 @@ class _Pool(QueuePool):
         try:
             return super()._do_get()
         except sa.exc.TimeoutError as error:
-            raise StoreUnavailable("The store is busy.") from error
+            raise StoreUnavailable("The store is busy.", retry_after_s=RETRY_AFTER_S) from error
 
 
 def _open_sqlite(url: sa.URL) -> sa.Engine:
@@ -203,7 +203,8 @@ def _tell_unavailable(context: ExceptionContext) -> None:
     if context.is_pre_ping:
         return  # a connection of before a restart: the pool makes a new one
     if context.is_disconnect or _transient(context.original_exception):
-        raise StoreUnavailable from context.original_exception
+        error = StoreUnavailable("The store is not reachable.", retry_after_s=RETRY_AFTER_S)
+        raise error from context.original_exception
 
 
 def _transient(error: BaseException | None) -> bool:

@@ -68,7 +68,7 @@ async def test_a_round_that_was_cut_off_is_finished_by_the_next(store, artifacts
 
 
 async def _unreachable(keys: object) -> None:
-    raise StoreUnavailable
+    raise StoreUnavailable("away")
 
 
 def _died(keys: object) -> None:

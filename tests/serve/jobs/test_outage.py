@@ -1,0 +1,214 @@
+"""A database that is away, full or too slow is one thing to its callers: `StoreUnavailable`."""
+
+from __future__ import annotations
+
+import pickle
+import sqlite3
+import threading
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from serve.errors import Overloaded, ServeError
+from serve.jobs import database
+from serve.jobs.database import StoreUnavailable, durable, open_database
+from serve.jobs.schema import jobs, locks
+from serve.jobs.store import JobResult, JobStore, LeaseLost
+from tests.services import Missing, Postgres
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    """One of its own, to be stopped at will."""
+    try:
+        own = Postgres()
+    except Missing as missing:
+        pytest.skip(str(missing))
+    with own:
+        yield own
+
+
+@pytest.fixture
+def postgres_store(server: Postgres) -> Iterator[JobStore]:
+    engine = open_database(server.url())
+    yield JobStore(engine)
+    engine.dispose()
+
+
+def test_it_is_told_to_clients_as_503_with_a_time():
+    error = StoreUnavailable("away", retry_after_s=2)
+    assert (error.status, error.type, error.retry_after_s) == (503, Overloaded.type, 2)
+    assert type(ServeError.from_problem(error.problem())) is Overloaded
+    assert pickle.loads(pickle.dumps(error)).problem() == error.problem()
+
+
+def test_a_stopped_server_is_told_and_a_started_one_is_found_again(server, postgres_store, spec, model):
+    job = postgres_store.submit("demo", spec, model)
+    server.stop()
+    calls = [
+        lambda: postgres_store.get(job.id),
+        lambda: postgres_store.submit("demo", spec, model),
+        lambda: postgres_store.claim("a", 30, 1),
+        lambda: postgres_store.take_lock("lock", "a", 1),
+        lambda: open_database(server.url()),
+    ]
+    for call in calls:
+        with pytest.raises(StoreUnavailable):
+            call()
+    server.start()
+    assert postgres_store.get(job.id) == job
+
+
+def test_a_crash_loses_nothing_that_was_accepted(server, postgres_store, spec, model):
+    accepted = [postgres_store.submit("demo", spec, model) for _ in range(5)]
+    server.stop(crash=True)
+    server.start()
+    assert [postgres_store.get(job.id) for job in accepted] == accepted
+
+
+def test_a_session_that_the_server_ends_in_the_middle_is_told_and_writes_nothing(server, postgres_store, spec, model):
+    engine = open_database(server.url())
+    job = postgres_store.submit("demo", spec, model)
+
+    def cut_off() -> None:
+        with durable(engine).begin() as connection:
+            connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(tenant="other"))
+            pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+            with psycopg.connect(host=str(server.folder), user="postgres", dbname="postgres") as other:
+                other.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+            connection.execute(sa.update(jobs).values(tenant="other"))
+
+    with pytest.raises(StoreUnavailable):
+        cut_off()
+    assert postgres_store.get(job.id) == job
+    engine.dispose()
+
+
+def test_a_lock_that_does_not_come_free_is_told(server, postgres_store):
+    engine = open_database(server.url())
+    insert = sa.insert(locks).values(name="x", owner="a", until=0)
+    with durable(engine).begin() as holder, durable(engine).connect() as waiter:
+        holder.execute(insert)
+        waiter.exec_driver_sql("SET LOCAL lock_timeout = '20ms'")
+        with pytest.raises(StoreUnavailable):
+            waiter.execute(insert)
+    engine.dispose()
+
+
+def test_a_statement_that_takes_too_long_is_told(server, postgres_store):
+    engine = open_database(server.url())
+    with durable(engine).connect() as connection:
+        connection.exec_driver_sql("SET LOCAL statement_timeout = '20ms'")
+        with pytest.raises(StoreUnavailable):
+            connection.exec_driver_sql("SELECT pg_sleep(10)")
+    engine.dispose()
+
+
+def test_too_few_connections_are_told(server, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.02)
+    engine = open_database(server.url())
+    taken = [engine.connect() for _ in range(15)]
+    with pytest.raises(StoreUnavailable, match="busy"):
+        engine.connect()
+    for connection in taken:
+        connection.close()
+    engine.connect().close()
+    engine.dispose()
+
+
+def test_a_writer_that_waits_too_long_for_another_is_told_on_sqlite(folder, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.02)
+    engine = open_database(f"sqlite:///{folder / 'jobs.db'}")
+    with durable(engine).begin(), pytest.raises(StoreUnavailable), durable(engine).begin():
+        pass
+    engine.dispose()
+
+
+def test_a_full_disk_is_told_on_sqlite_and_writes_nothing(folder, spec, model):
+    engine = open_database(f"sqlite:///{folder / 'jobs.db'}")
+    store = JobStore(engine)
+
+    @sa.event.listens_for(engine, "checkout")
+    def no_more_pages(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute("PRAGMA max_page_count = 1")  # of what SQLite says as of a full disk: SQLITE_FULL
+
+    accepted = 0
+
+    def fill() -> None:
+        nonlocal accepted
+        while True:
+            store.submit("demo", spec, model)
+            accepted += 1
+
+    with pytest.raises(StoreUnavailable) as refused:
+        fill()
+    assert "full" in str(refused.value.__cause__)
+    assert store.counts()["queued"] == accepted
+    engine.dispose()
+
+
+def test_what_is_wrong_with_a_statement_is_not_the_stores_absence(engine):
+    kind = sa.exc.ProgrammingError if engine.dialect.name == "postgresql" else sa.exc.OperationalError
+    with durable(engine).connect() as connection, pytest.raises(kind):
+        connection.exec_driver_sql("SELECT nonsense FROM nowhere")
+
+
+def test_a_success_whose_commit_was_not_heard_of_may_be_written_again(engine, store, submit, claim_one, monkeypatch):
+    """The connection breaks after the commit: the second write finds the fence over, and nothing is doubled."""
+    job = submit(webhook="https://example.test/hook")
+    lease = claim_one()
+    commit = engine.dialect.do_commit
+
+    def commit_and_break(connection: object) -> None:
+        commit(connection)
+        if engine.dialect.name == "postgresql":
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+        broken = sqlite3.OperationalError("disk I/O error")
+        broken.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise broken
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.dialect, "do_commit", commit_and_break)
+        with pytest.raises(StoreUnavailable):
+            store.succeed(lease, JobResult(()))
+    with pytest.raises(LeaseLost):
+        store.succeed(lease, JobResult(()))
+    assert store.get(job.id).state == "succeeded"
+    assert store.usage.between("demo", 0, 1e10)[0].jobs == 1
+    assert [event.kind for event in store.events(job.id)] == ["queued", "started", "succeeded"]
+
+
+def test_writers_ride_out_a_restart(server, postgres_store, spec, model):
+    """Jobs are submitted by a loop that repeats what was refused, while the server goes down and comes back."""
+    done = threading.Event()
+    accepted: list[str] = []
+
+    def submit() -> None:
+        while not done.is_set():
+            try:
+                accepted.append(postgres_store.submit("rider", spec, model).id)
+            except StoreUnavailable:
+                continue
+
+    threads = [threading.Thread(target=submit) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for crash in (False, True):
+        before = len(accepted)
+        server.stop(crash=crash)
+        server.start()
+        while len(accepted) <= before:
+            done.wait(0.005)
+    done.set()
+    for thread in threads:
+        thread.join()
+    found, after = set(), None
+    while True:
+        page = postgres_store.page("rider", after=after, limit=500)
+        found |= {job.id for job in page.jobs}
+        after = page.after
+        if after is None:
+            break
+    assert set(accepted) <= found
