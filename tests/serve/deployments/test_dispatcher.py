@@ -11,7 +11,8 @@ import pytest
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import DeploymentUnavailableError
 
-from serve.deployments.dispatcher import RECONCILER, png_parameters
+from serve.deployments.chores import RECONCILER
+from serve.deployments.dispatcher import png_parameters
 from serve.deployments.messages import Progress
 from serve.errors import InvalidRequest
 from serve.jobs.spec import JobSpec
