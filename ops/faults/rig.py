@@ -47,7 +47,7 @@ class Rig:
             "CN_PORT": str(self.port),
             "CN_METRICS_PORT": str(free_port()),
             "CN_RECONCILE_EVERY": "0.5",
-            "CN_LEASE": "4",  # a silent dispatcher is missed soon
+            "CN_LEASE": "6",  # a silent dispatcher is missed soon
             "CN_ATTEMPTS": "20",  # many kills fall on one job
             "CN_WEBHOOK_HOSTS": '["127.0.0.1"]',
             **(settings or {}),

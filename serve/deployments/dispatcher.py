@@ -36,6 +36,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 STORE_RETRY = (0.1, 2.0)  # seconds between calls to a store that is away: at first, at most
+RETRY_PAUSE = (0.25, 8.0)  # seconds before another attempt: after the first one, at most. A dead replica is missed late
 IDLE_WAIT = 1.0  # seconds between looks at the queue when no signal came: expired leases send none
 
 
@@ -97,10 +98,11 @@ class Dispatcher:
     async def _keep(self) -> None:
         """Renew the leases of running jobs well before they end; drop a job whose lease is gone."""
         while True:
-            await asyncio.sleep(self._settings.lease / 3)
-            for task, lease in list(self._running.items()):
-                renewal = await self._ask(self._store.renew, lease, self._settings.lease)
-                if not renewal.held and task.cancel():
+            await asyncio.sleep(self._settings.lease / 4)
+            running = dict(self._running)
+            lost = await self._ask(self._store.renew_all, list(running.values()), self._settings.lease)
+            for task, lease in running.items():
+                if lease in lost and task.cancel():
                     log.warning("lease lost", extra={"job_id": lease.job.id})
 
     async def _tell_readiness(self) -> None:
@@ -202,6 +204,8 @@ class Dispatcher:
                 await self._ask(self._store.fail, lease, cause.problem())
                 return
             log.exception("attempt failed", exc_info=error, extra={"job_id": lease.job.id, "attempt": lease.attempt})
+            first, longest = RETRY_PAUSE
+            await asyncio.sleep(min(first * 2 ** (lease.attempt - 1), longest))
             await self._ask(self._store.retry, lease, JobFailed("The images could not be made.").problem())
 
     async def _cancel_what_was_asked(self) -> None:
