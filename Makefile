@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services run test test-full test-gpu bench-gpu check format lock clean
+.PHONY: help setup services run test test-full test-gpu bench-gpu faults check format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ test-full: setup ## Run the tests of the full-size SD 1.5 architecture (16 GB of
 
 test-gpu: setup ## Run the tests that need a CUDA device
 	$(BIN)/pytest -m gpu
+
+faults: setup ## Kill every kind of process under load, on both databases, and check the books (20 minutes each)
+	$(BIN)/python -m ops.faults --json build/faults.json
 
 bench-gpu: setup ## Measure the engine at full size on a CUDA device (8 minutes)
 	$(BIN)/python -m ops.bench.gpu

@@ -40,7 +40,7 @@ class Postgres:
         self._bin = _postgres_programs()
         self._server: subprocess.Popen[bytes] | None = None
         # The kernel ends it with its parent, however that ends.
-        self._as = ["setpriv", "--pdeathsig=QUIT"]
+        self._as: list[str] = ["setpriv", "--pdeathsig=QUIT"]
         self.folder = Path(tempfile.mkdtemp(prefix="cn-postgres-", dir="/tmp"))  # a socket's path must be short
         if os.geteuid() == 0:
             self._as += ["--reuid=postgres", "--regid=postgres", "--clear-groups"]
@@ -96,7 +96,7 @@ class Postgres:
             self._server = None
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [*self._as, self._bin / program, f"--pgdata={self.folder / 'data'}", *arguments]
+        command = [*self._as, str(self._bin / program), f"--pgdata={self.folder / 'data'}", *arguments]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"{program} failed: {done.stdout}{done.stderr}")

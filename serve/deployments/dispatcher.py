@@ -20,6 +20,7 @@ from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from serve.config import Settings
+from serve.deployments.chores import LOCK_TTL, Chores
 from serve.deployments.messages import Prepared, Progress, Sampled, SamplerJob
 from serve.errors import JobFailed, ServeError
 from serve.jobs.database import StoreUnavailable, open_database
@@ -34,9 +35,8 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-LOCK_TTL = 15.0  # seconds after which a silent dispatcher's locks are free
-RECONCILER = "reconciler"
 STORE_RETRY = (0.1, 2.0)  # seconds between calls to a store that is away: at first, at most
+RETRY_PAUSE = (0.25, 8.0)  # seconds before another attempt: after the first one, at most. A dead replica is missed late
 IDLE_WAIT = 1.0  # seconds between looks at the queue when no signal came: expired leases send none
 
 
@@ -60,14 +60,15 @@ class Dispatcher:
         self._signals = open_signals(database)
         registry = Registry.from_settings(settings)
         self._reconciler = Reconciler(registry, self._store, self._prepare, settings.bundle_cache)
+        self._chores = Chores(self._owner, settings, self._store, self._signals, self._reconciler.tick)
         # By task, not by job: a job that was lost may come back while its first task has not noticed yet.
         self._running: dict[asyncio.Task[None], Lease] = {}
         self._unwanted: set[asyncio.Task[None]] = set()  # whose jobs someone asked to cancel
         loops = {
             "claim": self._claim,
             "lease": self._keep,
-            "reconcile": self._reconcile,
             "readiness": self._tell_readiness,
+            **self._chores.loops(),
         }
         self._loops = [asyncio.create_task(loop(), name=name) for name, loop in loops.items()]
 
@@ -97,36 +98,27 @@ class Dispatcher:
     async def _keep(self) -> None:
         """Renew the leases of running jobs well before they end; drop a job whose lease is gone."""
         while True:
-            await asyncio.sleep(self._settings.lease / 3)
-            for task, lease in list(self._running.items()):
-                renewal = await self._ask(self._store.renew, lease, self._settings.lease)
-                if not renewal.held and task.cancel():
+            await asyncio.sleep(self._settings.lease / 4)
+            running = dict(self._running)
+            lost = await self._ask(self._store.renew_all, list(running.values()), self._settings.lease)
+            for task, lease in running.items():
+                if lease in lost and task.cancel():
                     log.warning("lease lost", extra={"job_id": lease.job.id})
-
-    async def _reconcile(self) -> None:
-        """Follow the registry's champion, on one dispatcher at a time."""
-        while True:
-            if await self._hold(RECONCILER):
-                await self._reconciler.tick()
-            await asyncio.sleep(self._settings.reconcile_every)
 
     async def _tell_readiness(self) -> None:
         """Keep the sign that the api's `/readyz` looks for, also while a tick waits for samplers to load."""
         while True:
             if self._reconciler.status.warm:
-                await self._hold(READY)
+                await self._ask(self._store.take_lock, READY, self._owner, LOCK_TTL)
             await asyncio.sleep(1.0)
-
-    async def _hold(self, lock: str) -> bool:
-        return await self._ask(self._store.take_lock, lock, self._owner, LOCK_TTL)
 
     def __del__(self) -> None:
         """Called by Ray Serve on an orderly end: samplers stop, and the next dispatcher need not wait for the locks."""
         for task in (*self._loops, *self._running):
             task.cancel()
+        self._chores.release()
         with contextlib.suppress(StoreUnavailable):
-            for lock in (RECONCILER, READY):
-                self._store.take_lock(lock, self._owner, 0)
+            self._store.take_lock(READY, self._owner, 0)
 
     async def _prepare(self, served: ServedModel) -> None:
         """Have every running sampler load and warm a bundle; while Ray is starting there may be none yet."""
@@ -212,6 +204,8 @@ class Dispatcher:
                 await self._ask(self._store.fail, lease, cause.problem())
                 return
             log.exception("attempt failed", exc_info=error, extra={"job_id": lease.job.id, "attempt": lease.attempt})
+            first, longest = RETRY_PAUSE
+            await asyncio.sleep(min(first * 2 ** (lease.attempt - 1), longest))
             await self._ask(self._store.retry, lease, JobFailed("The images could not be made.").problem())
 
     async def _cancel_what_was_asked(self) -> None:

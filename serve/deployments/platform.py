@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -22,6 +21,7 @@ from ray import serve as ray_serve
 
 from serve.config import Settings
 from serve.deployments.app import NAME, build
+from serve.deployments.child import Child, ChildFailed
 
 SMALL_OBJECT_STORE = 256 << 20  # bytes; the pictures in flight, on a machine that also samples
 
@@ -42,7 +42,7 @@ class Platform:
         self._settings = settings
         self._say = say
         self._logs = settings.data_dir / "logs"
-        self._api: subprocess.Popen[bytes] | None = None
+        self._api: Child | None = None
 
     def run(self) -> None:
         """Start, serve until interrupted, stop.
@@ -68,7 +68,7 @@ class Platform:
     def _start(self, stop: threading.Event) -> None:
         self._logs.mkdir(parents=True, exist_ok=True)
         self._say("Starting the api, the registry and Ray ...")
-        self._api = self._spawn_api()
+        self._api = Child("api", [sys.executable, "-m", "serve.api"], self._logs / "api.log")
         # Importing MLflow and making its database take seconds; Ray starts meanwhile.
         registrar = threading.Thread(target=self._register_demo, name="registrar", daemon=True)
         registrar.start()
@@ -91,23 +91,17 @@ class Platform:
     def _stop(self) -> None:
         self._say("Stopping ...")
         if self._api is not None:
-            self._api.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._api.wait(10)
-            self._api.kill()
-            self._api.wait()
+            self._api.stop()
         if ray.is_initialized():
             ray_serve.shutdown()
             ray.shutdown()
 
-    def _spawn_api(self) -> subprocess.Popen[bytes]:
-        with (self._logs / "api.log").open("ab") as log:
-            return subprocess.Popen([sys.executable, "-m", "serve.api"], stdout=log, stderr=log)
-
     def _check_api(self) -> None:
-        if self._api is not None and (code := self._api.poll()) is not None:
-            tail = (self._logs / "api.log").read_text(errors="replace").splitlines()[-5:]
-            raise PlatformError("\n".join([f"The api ended with code {code}. Its last lines:", *tail]))
+        try:
+            if self._api is not None and self._api.look():
+                self._say("The api had ended and was started again.")
+        except ChildFailed as error:
+            raise PlatformError(str(error)) from error
 
     def _register_demo(self) -> None:
         from controlnet.bundle import DEMO

@@ -270,6 +270,20 @@ class JobStore:
             cancel_requested = connection.scalar(extend.values(lease_until=self._clock() + lease_s))
         return Renewal(held=cancel_requested is not None, cancel_requested=bool(cancel_requested))
 
+    def renew_all(self, leases: Sequence[Lease], lease_s: float) -> list[Lease]:
+        """Keep many jobs for another `lease_s` seconds, in one statement: a dispatcher under load has no time for more.
+
+        Returns:
+            The leases that are over.
+        """
+        if not leases:
+            return []
+        fences = sa.tuple_(jobs.c.id, jobs.c.fence).in_([(lease.job.id, lease.fence) for lease in leases])
+        extend = sa.update(jobs).where(fences, jobs.c.state == "running").returning(jobs.c.id)
+        with self._soft.begin() as connection:
+            kept = set(connection.scalars(extend.values(lease_until=self._clock() + lease_s)))
+        return [lease for lease in leases if lease.job.id not in kept]
+
     def cancel_requests(self, owner: str) -> list[str]:
         """Ids of the running jobs of `owner` that someone wants stopped; a read, cheap enough for every signal."""
         asked = (jobs.c.state == "running") & (jobs.c.lease_owner == owner) & jobs.c.cancel_requested

@@ -12,7 +12,8 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import DeploymentUnavailableError
 
 from serve.deployments import dispatcher as module
-from serve.deployments.dispatcher import RECONCILER, png_parameters
+from serve.deployments.chores import RECONCILER
+from serve.deployments.dispatcher import png_parameters
 from serve.deployments.messages import Progress
 from serve.errors import InvalidRequest
 from serve.jobs.database import StoreUnavailable
@@ -321,7 +322,7 @@ async def test_a_png_is_told_nothing_of_the_tenant(platform: Platform, spec: Job
 
 
 @pytest.mark.parametrize(
-    "call", ["claim", "renew", "progress", "image_done", "succeed", "take_lock", "cancel_requests"]
+    "call", ["claim", "renew_all", "progress", "image_done", "succeed", "take_lock", "cancel_requests"]
 )
 async def test_a_store_that_is_away_for_a_while_costs_no_attempt(
     platform: Platform, spec: JobSpec, monkeypatch: pytest.MonkeyPatch, call: str
@@ -338,7 +339,7 @@ async def test_a_store_that_is_away_for_a_while_costs_no_attempt(
 
     monkeypatch.setattr(JobStore, call, restarting)
     job = platform.submit(spec)
-    platform.start(lease=1.0 if call == "renew" else 30.0)
+    platform.start(lease=1.0 if call == "renew_all" else 30.0)
     stream = await platform.sampler.streams.get()
     stream.send(Progress(steps=(1, 1), of=4))
     await platform.when(lambda: not refusals or call in ("image_done", "succeed"))

@@ -194,6 +194,26 @@ def test_renewing_a_lost_lease_says_so(store, submit, claim_one, clock):
     assert (renewal.held, renewal.cancel_requested) == (False, False)
 
 
+def test_many_leases_are_renewed_at_once_and_the_lost_ones_told(store, submit, clock):
+    for _ in range(3):
+        submit()
+    first, second, third = store.claim("a", 30, 3)
+    store.succeed(second, RESULT)
+    clock.advance(20)
+    assert store.renew_all([first, second, third], 30) == [second]
+    clock.advance(20)
+    assert store.claim("b", 30, 3) == []
+
+
+def test_an_old_fence_renews_nothing(store, submit, claim_one, clock):
+    submit()
+    old = claim_one("a", lease_s=30)
+    clock.advance(30)
+    new = claim_one("b")
+    assert store.renew_all([old], 30) == [old]
+    assert store.renew_all([new], 30) == []
+
+
 def test_progress_shows(store, submit, claim_one):
     submit()
     lease = claim_one()

@@ -1,0 +1,108 @@
+"""The client's side: jobs that keep coming, and a ledger of those that were accepted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+from serve.client import Client, ClientError, Control, Retries
+from serve.errors import ServeError
+
+SEEDS = 5
+"""Jobs repeat so many seeds with `deterministic`, so that what two attempts make can be compared."""
+
+PATIENCE = Retries(attempts=60, longest_s=2.0)
+"""The client rides out every restart; a submission is sent again under its own key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A job that the API accepted.
+
+    Attributes:
+        same: Jobs of equal `same` asked for the same picture.
+    """
+
+    job_id: str
+    key: str
+    same: str
+
+
+class Ledger:
+    """Submits jobs from threads of its own, so many unfinished ones at a time, until there are enough.
+
+    Args:
+        url: Of the API.
+        webhook: URL that is told of each job's end.
+        jobs: How many to have accepted.
+        window: Most that are unfinished at once.
+        photograph: PNG that every other job is steered by.
+    """
+
+    def __init__(self, url: str, webhook: str, jobs: int, window: int, photograph: bytes) -> None:
+        self.entries: list[Entry] = []
+        self.refused: list[str] = []  # errors that the client gave up on: not accepted, so not owed
+        self._url, self._webhook, self._jobs, self._photograph = url, webhook, jobs, photograph
+        self._lock = threading.Lock()
+        self._next = 0
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._work, name=f"client-{i}", daemon=True) for i in range(window)]
+
+    def start(self) -> None:
+        """Begin to submit."""
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def submitting(self) -> bool:
+        """Whether more jobs will come."""
+        return any(thread.is_alive() for thread in self._threads)
+
+    def stop(self) -> None:
+        """Submit no more, and wait for what is under way."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        with Client(self._url, retries=PATIENCE) as client:
+            while not self._stop.is_set() and (number := self._take()) is not None:
+                key, seed, steered = f"fault-{number}", number % SEEDS, number % 2 == 1
+                controls = [Control("canny", self._photograph)] if steered else []
+                try:
+                    job = client.submit(
+                        "brass discs on a blue bench",
+                        controls=controls,
+                        webhook=self._webhook,
+                        idempotency_key=key,
+                        seed=seed,
+                        steps=2,
+                        width=32,
+                        height=32,
+                        deterministic=True,
+                    )
+                except (ServeError, ClientError) as error:
+                    with self._lock:
+                        self.refused.append(f"{key}: {error}")
+                    continue
+                with self._lock:
+                    self.entries.append(Entry(job.id, key, f"{seed} {steered}"))
+                self._wait(client, job.id)
+
+    def _take(self) -> int | None:
+        with self._lock:
+            if self._next == self._jobs:
+                return None
+            self._next += 1
+            return self._next - 1
+
+    def _wait(self, client: Client, job_id: str) -> None:
+        """Until the job has ended: so many are unfinished as there are threads."""
+        while not self._stop.is_set():
+            try:
+                if client.job(job_id).terminal:
+                    return
+            except (ServeError, ClientError):
+                pass  # the API is being killed; the ledger's question stays open
+            time.sleep(0.05)

@@ -1,0 +1,173 @@
+"""The platform under test: `cnserve up` in a folder of its own, and ways to end its processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+import sqlalchemy as sa
+
+READY_WITHIN_S = 240.0
+ROLES: Mapping[str, str] = {
+    "sampler": "ray::ServeReplica:controlnet:sampler",
+    "imaging": "ray::ServeReplica:controlnet:imaging",
+    "dispatcher": "ray::ServeReplica:controlnet:dispatcher",
+    "controller": "ray::ServeController",
+    "api": "serve.api",
+}
+"""What the command line of each kind of process holds."""
+
+
+class Rig:
+    """A platform that is started, killed and started again on the same folder and database.
+
+    Args:
+        folder: For everything it stores.
+        database: SQLAlchemy URL; SQLite in the folder when absent.
+        settings: More `CN_*` variables.
+    """
+
+    def __init__(self, folder: Path, database: str | None = None, settings: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.database_url = database or f"sqlite:///{folder / 'data' / 'jobs.db'}"
+        self.port = free_port()
+        self.environment = os.environ | {
+            "CN_DATA_DIR": str(folder / "data"),
+            "CN_DATABASE": self.database_url,
+            "CN_PORT": str(self.port),
+            "CN_METRICS_PORT": str(free_port()),
+            "CN_RECONCILE_EVERY": "0.5",
+            "CN_LEASE": "6",  # a silent dispatcher is missed soon
+            "CN_ATTEMPTS": "20",  # many kills fall on one job
+            "CN_WEBHOOK_HOSTS": '["127.0.0.1"]',
+            **(settings or {}),
+        }
+        self._up: subprocess.Popen[bytes] | None = None
+        self._reads: sa.Engine | None = None
+
+    @property
+    def url(self) -> str:
+        """Of the API."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        """What `cnserve up` said."""
+        return self.folder / "up.log"
+
+    @property
+    def reads(self) -> sa.Engine:
+        """The platform's database, for looking at it."""
+        if self._reads is None:
+            self._reads = sa.create_engine(self.database_url, pool_pre_ping=True)
+        return self._reads
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._up is not None and self._up.poll() is None:
+            self._up.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._up.wait(60)
+        self.kill_all()
+        if self._reads is not None:
+            self._reads.dispose()
+
+    def start(self) -> None:
+        """Start everything, and wait until it is ready.
+
+        Raises:
+            RuntimeError: It did not become ready; with what it said.
+        """
+        with self.log.open("ab") as log:
+            command = [str(Path(sys.executable).with_name("cnserve")), "up"]
+            self._up = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Wait for `/readyz`."""
+        assert self._up is not None
+        deadline = time.monotonic() + READY_WITHIN_S
+        while not self._ready():
+            if self._up.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the platform is not ready:\n{self.log.read_text(errors='replace')[-4000:]}")
+            time.sleep(0.1)
+
+    def _ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def processes(self, role: str | None = None) -> list[int]:
+        """The processes of a role, or all of the tree. It is a session of its own, so nothing else is in it."""
+        assert self._up is not None
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            pid = int(entry.name)
+            try:
+                if os.getsid(pid) != self._up.pid:
+                    continue
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except (ProcessLookupError, FileNotFoundError):
+                continue
+            if role is None or ROLES[role] in command:
+                found.append(pid)
+        return found
+
+    def kill(self, role: str) -> list[int]:
+        """`kill -9` every process of a role.
+
+        Raises:
+            RuntimeError: There is none, so nothing would be tested.
+        """
+        victims = self.processes(role)
+        if not victims:
+            raise RuntimeError(f"there is no {role} to kill")
+        for pid in victims:
+            _kill(pid)
+        return victims
+
+    def kill_all(self) -> None:
+        """`kill -9` the whole tree, as a power cut would."""
+        if self._up is None:
+            return
+        while victims := [pid for pid in self.processes() if not _is_zombie(pid)]:
+            for pid in victims:
+                _kill(pid)
+            self._up.poll()
+            time.sleep(0.02)
+        self._up.wait()
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True

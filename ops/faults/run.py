@@ -1,0 +1,100 @@
+"""One campaign: load, faults, audit."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ops.faults.books import Audit, audit
+from ops.faults.faults import DATABASE, Fault, Outcome, strike
+from ops.faults.ledger import Ledger
+from ops.faults.receiver import Receiver
+from ops.faults.rig import Rig
+from tests.services import Postgres
+
+WINDOW = 8
+"""Jobs that are unfinished at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """What one database went through.
+
+    Attributes:
+        database: `sqlite` or `postgresql`.
+        refused: What the client gave up on before it was accepted.
+        seconds: In all.
+    """
+
+    database: str
+    outcomes: Sequence[Outcome]
+    audit: Audit
+    refused: Sequence[str]
+    seconds: float
+
+
+def run(
+    folder: Path,
+    database: str,
+    jobs: int,
+    kills: int,
+    faults: Sequence[Fault],
+    say: Callable[[str], None] = lambda line: None,
+) -> Campaign:
+    """Start a platform, keep it busy with `jobs` jobs, strike it `kills` times meanwhile, and audit the books.
+
+    Args:
+        folder: For everything it stores.
+        database: `sqlite` or `postgresql`.
+        jobs: To have accepted.
+        kills: Faults in all, from `faults` over and over.
+        faults: What is broken; on PostgreSQL its own restart is one more.
+        say: Told of each fault.
+    """
+    began = time.monotonic()
+    server = Postgres() if database == "postgresql" else None
+    with server or nullcontext():
+        url = server.url() if server else None
+        with Receiver() as receiver, Rig(folder, url) as rig:
+            ledger = Ledger(rig.url, receiver.url, jobs, WINDOW, photograph())
+            ledger.start()
+            outcomes = []
+            order = cycle((*faults, DATABASE) if server else faults)
+            for number in range(kills):
+                fault = next(order)
+                # Kills are spread over the jobs: the next one waits for its share of them.
+                while ledger.submitting and len(ledger.entries) < number * jobs / kills:
+                    time.sleep(0.05)
+                outcome = strike(rig, fault, (lambda s: lambda: _restart(s))(server) if server else None)
+                outcomes.append(outcome)
+                say(
+                    f"{number + 1:3} {fault.kind:<11}{fault.moment:<10}{'' if outcome.hit else 'missed  '}"
+                    f"{outcome.unfinished} under way, {outcome.recovery_s:.1f} s"
+                )
+            while ledger.submitting:
+                time.sleep(0.1)
+            ledger.stop()
+            books = audit(rig, ledger.entries, receiver)
+    return Campaign(database, outcomes, books, ledger.refused, time.monotonic() - began)
+
+
+def _restart(server: Postgres) -> None:
+    server.stop(crash=True)
+    server.start()
+
+
+def photograph() -> bytes:
+    """A small picture with edges, PNG."""
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[16:48, 16:48] = 200
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,125 @@
+"""What has to be done now and then beside the jobs, by one dispatcher at a time: each chore has a lock of its own.
+
+reconcile   follow the registry's champion
+webhooks    tell receivers of jobs that ended
+sweep       delete results whose time is over, and what attempts left behind
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any
+
+from serve.api.descriptions import describe
+from serve.config import Settings
+from serve.jobs.artifacts import ArtifactStore
+from serve.jobs.database import StoreUnavailable
+from serve.jobs.signals import Signals
+from serve.jobs.store import JobStore
+from serve.jobs.sweep import condemn_orphans, sweep
+from serve.webhooks.loop import Webhooks
+from serve.webhooks.send import Sender
+from serve.webhooks.sign import master_secret
+
+log = logging.getLogger(__name__)
+
+LOCK_TTL = 15.0  # seconds after which a silent dispatcher's locks are free
+SWEEPER_TTL = 600.0  # far above any call to the store of artifacts: why is told in `serve.jobs.retention`
+RECONCILER, POSTMAN, SWEEPER = "reconciler", "postman", "sweeper"
+RESTS_S = 1.0  # between looks at the outbox when no signal came
+SWEEP_EVERY_S = 60.0
+ORPHANS_EVERY_S = 6 * 3600.0
+ORPHANS_AFTER_S = 24 * 3600.0  # above what any request or attempt takes
+
+
+class Chores:
+    """The chores of one dispatcher.
+
+    Args:
+        owner: Names the dispatcher in the locks.
+        settings: Of the platform.
+        store: Has the locks and the outbox.
+        signals: Of the same database.
+        tick: Of the reconciler.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        settings: Settings,
+        store: JobStore,
+        signals: Signals,
+        tick: Callable[[], Awaitable[object]],
+    ) -> None:
+        self._owner = owner
+        self._settings = settings
+        self._store = store
+        self._signals = signals
+        self._tick = tick
+        self._webhooks = Webhooks(
+            store,
+            Sender(settings.webhook_hosts).post,
+            describe=lambda job: describe(store, job).model_dump(mode="json"),
+            secret=master_secret(settings),
+        )
+        self._artifacts = ArtifactStore.open(settings.artifacts_url, settings.artifacts_options)
+        self._orphans_at = 0.0
+
+    def loops(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
+        """The chores by name; each goes on until it is cancelled."""
+        return {"reconcile": self._reconcile, "webhooks": self._deliver, "sweep": self._sweep}
+
+    def release(self) -> None:
+        """Give the locks back, so that the next dispatcher need not wait for them."""
+        with contextlib.suppress(StoreUnavailable):
+            for lock in (RECONCILER, POSTMAN, SWEEPER):
+                self._store.take_lock(lock, self._owner, 0)
+
+    async def _reconcile(self) -> None:
+        while True:
+            with _away():
+                if await self._mine(RECONCILER, LOCK_TTL):
+                    await self._tick()
+            await asyncio.sleep(self._settings.reconcile_every)
+
+    async def _deliver(self) -> None:
+        """Empty the outbox, then wait for a sign of more. What the store can't tell now, it is asked again."""
+        while True:
+            seen = self._signals.generation
+            with _away():
+                while await self._mine(POSTMAN, LOCK_TTL) and await self._webhooks.run_once():
+                    pass
+            await self._signals.changed(seen, timeout=RESTS_S)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_EVERY_S)
+            with _away():
+                if await self._mine(SWEEPER, SWEEPER_TTL):
+                    await self._sweep_once()
+
+    async def _sweep_once(self) -> None:
+        now = time.time()
+        if now - self._orphans_at > ORPHANS_EVERY_S:
+            self._orphans_at = now
+            await condemn_orphans(self._store.retention, self._artifacts, now - ORPHANS_AFTER_S)
+        if deleted := await sweep(self._store.retention, self._artifacts):
+            log.info("swept", extra={"artifacts": deleted})
+
+    async def _mine(self, lock: str, ttl: float) -> bool:
+        with _away():
+            return await asyncio.to_thread(self._store.take_lock, lock, self._owner, ttl)
+        return False
+
+
+@contextlib.contextmanager
+def _away() -> Iterator[None]:
+    """A store that is away is no reason to end: the chore comes round again."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        log.warning("the store is away", extra={"reason": repr(error.__cause__)})
