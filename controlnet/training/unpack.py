@@ -1,7 +1,7 @@
 """Lay a bundle out as the run folder it came from: any of its stages can then be trained further.
 
-    python -m controlnet.training.unpack controlnet/demo runs/demo
-    controlnet train stage=base folder=runs/demo data.train=...
+python -m controlnet.training.unpack controlnet/demo runs/demo
+controlnet train stage=base folder=runs/demo data.train=...
 """
 
 import argparse
