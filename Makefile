@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-full test-gpu check format lock clean
+.PHONY: help setup run test test-full test-gpu bench check format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ test-full: setup ## Run the tests of the full-size SD 1.5 architecture (16 GB of
 
 test-gpu: setup ## Run the tests that need a CUDA device
 	$(BIN)/pytest -m gpu
+
+bench: setup ## Measure engine and pipeline on 2 quiet cores (10 min; ARGS="c1 c9 --quick --record" chooses)
+	OMP_NUM_THREADS=2 MKL_NUM_THREADS=2 $(BIN)/python -m ops.bench $(ARGS)
 
 check: setup ## Lint, format, types, floors
 	$(BIN)/ruff check .
