@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services run test test-full test-gpu bench-gpu faults check format lock clean
+.PHONY: help setup services run test test-full test-gpu faults bench bench-gpu check format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ test-gpu: setup ## Run the tests that need a CUDA device
 
 faults: setup ## Kill every kind of process under load, on both databases, and check the books (20 minutes each)
 	$(BIN)/python -m ops.faults --json build/faults.json
+
+bench: setup ## Measure engine and pipeline on 2 quiet cores (10 min; ARGS="c1 c9 --quick --record" chooses)
+	OMP_NUM_THREADS=2 MKL_NUM_THREADS=2 $(BIN)/python -m ops.bench $(ARGS)
 
 bench-gpu: setup ## Measure the engine at full size on a CUDA device (8 minutes)
 	$(BIN)/python -m ops.bench.gpu

@@ -29,12 +29,14 @@ from controlnet.bundle import Bundle
 from controlnet.checkpoint.strict import load_strict
 from controlnet.control import ControlNet
 from controlnet.diffusion import Schedule
+from controlnet.layout import channels_last
 from controlnet.samplers import SAMPLERS, Plan, advance, ddim
 from controlnet.text import TextEncoder, Tokenizer
 from controlnet.unet import UNet
 from controlnet.vae import VAE
 
 BUCKETS = (1, 2, 4, 8, 16, 32)
+TEXTS_KEPT = 256  # encoded texts that a pipeline remembers; 60 MB of SD 1.5's, in float32
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -172,6 +174,8 @@ class Pipeline:
         self.schedule = Schedule(architecture.schedule)
         # An embedding lives as long as the hint it was made from, so that images of one job share it.
         self._embedded: MutableMapping[Tensor, dict[tuple[str, int | None], Tensor]] = WeakTensorKeyDictionary()
+        # Most requests share their negative prompt, and all images of a job its prompt. Used longest ago first.
+        self._contexts: dict[tuple[str, int | None], Tensor] = {}
 
     @classmethod
     def load(
@@ -218,7 +222,8 @@ class Pipeline:
     def encode(self, specs: Sequence[ImageSpec], pinned: int | None = None) -> list[ImageState]:
         """Settle all that stays constant over the steps: plan, noise, context, embedded hints.
 
-        Each distinct text and hint is encoded once. Noise is drawn per image from a CPU generator of its own seed.
+        A hint is encoded once in its life, a text once while it is among the last `TEXTS_KEPT`. Noise is drawn per
+        image from a CPU generator of its own seed.
 
         Raises:
             ValueError: An unknown control or sampler, or a size the networks cannot make.
@@ -226,7 +231,7 @@ class Pipeline:
         for spec in specs:
             self._check(spec)
         texts = list(dict.fromkeys(text for spec in specs for text in (spec.prompt, spec.negative_prompt)[: spec.rows]))
-        contexts = dict(zip(texts, self._encode_texts(texts, pinned), strict=True))
+        contexts = self._recall(texts, pinned)
         factor, channels = self.architecture.vae.factor, self.architecture.unet.in_channels
         states = []
         for spec in specs:
@@ -340,13 +345,25 @@ class Pipeline:
                     total[i].index_add_(0, rows, residual * scales[:, i].view(-1, 1, 1, 1))
         return total
 
+    def _recall(self, texts: Sequence[str], pinned: int | None) -> dict[str, Tensor]:
+        """The context [T, D] of each distinct text, from memory where it is there."""
+        remembered = {text: self._contexts.pop((text, pinned), None) for text in texts}
+        known = {text: context for text, context in remembered.items() if context is not None}
+        if missing := [text for text in texts if text not in known]:
+            known |= zip(missing, self._encode_texts(missing, pinned), strict=True)
+        self._contexts |= {(text, pinned): known[text] for text in texts}
+        for oldest in list(self._contexts)[:-TEXTS_KEPT]:
+            self._contexts.pop(oldest, None)
+        return known
+
     def _encode_texts(self, texts: Sequence[str], pinned: int | None) -> list[Tensor]:
         ids = self.tokenizer(texts)  # [N, T]
         size = pinned or bucket_for(min(len(texts), BUCKETS[-1]))
         encoded: list[Tensor] = []
         for chunk in torch.split(ids, size):
             padded = torch.cat([chunk, chunk[:1].expand(size - len(chunk), -1)])
-            encoded.extend(self.text(padded.to(self.device))[: len(chunk)])
+            # Clones: a view of one row would keep the whole batch in memory for as long as it is remembered.
+            encoded.extend(row.clone() for row in self.text(padded.to(self.device))[: len(chunk)])
         return encoded
 
     def _embed(self, control: Control, pinned: int | None) -> Tensor:
@@ -386,7 +403,12 @@ class Pipeline:
                 raise ValueError(f"hint of control {control.name!r} is {tuple(control.hint.shape)}, not {expected}")
 
     def _place(self, net: Net) -> Net:
-        return net.to(self.device, self.dtype).eval().requires_grad_(False)
+        # Weights that are copied anyway are laid out anew; those used as they are stay mapped files, whose pages the
+        # replicas of a machine share.
+        first = next(net.parameters())
+        copied = (first.device, first.dtype) != (self.device, self.dtype)
+        net.to(self.device, self.dtype).eval().requires_grad_(False)
+        return channels_last(net) if copied else net
 
 
 def _noise(seed: int, shape: tuple[int, ...]) -> Tensor:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from controlnet.diffusion import Schedule
+from controlnet.layout import channels_last
 from controlnet.text import TextEncoder
-from controlnet.training.layout import channels_last
 from controlnet.training.losses import denoising_loss, min_snr_weights
 from controlnet.training.optimizers import make_optimizer
 from controlnet.unet import UNet

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from controlnet.architecture import Architecture
 from controlnet.control import ControlNet
 from controlnet.diffusion import Schedule
+from controlnet.layout import channels_last
 from controlnet.parts import VOCABULARY
 from controlnet.pipeline import Pipeline
 from controlnet.pixels import to_tensor
@@ -31,7 +32,6 @@ from controlnet.training.data import (
     RenderedParts,
     cache_latents,
 )
-from controlnet.training.layout import channels_last
 from controlnet.training.losses import ReconstructionLoss
 from controlnet.training.store import WEIGHTS, parse_architecture, read_summary, read_weights
 from controlnet.training.tokenizer import write_tokenizer

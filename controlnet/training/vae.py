@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from controlnet.training.layout import channels_last
+from controlnet.layout import channels_last
 from controlnet.training.losses import ReconstructionLoss
 from controlnet.training.optimizers import make_optimizer
 from controlnet.vae import VAE

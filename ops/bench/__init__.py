@@ -1,1 +1,5 @@
-"""Measurements of the model and of the engine; what they gave is in RESULTS.md."""
+"""`make bench`: what the engine and the pipeline are worth, as ratios to what stands beside them.
+
+A figure is measured in alternated runs on one machine, and every run's pictures are compared with those of one image
+at a time first: a run that makes other pictures has no score. RESULTS.md is the history.
+"""

@@ -130,7 +130,8 @@ class Sampler:
             warm(pipeline, size.width, size.height, self._settings.pinned_rows)
 
     def _load(self, folder: Path) -> Pipeline:
-        return Pipeline.load(folder, device=self._device)
+        dtype = None if self._settings.dtype == "auto" else getattr(torch, self._settings.dtype)
+        return Pipeline.load(folder, device=self._device, dtype=dtype)
 
 
 class Inbox:

@@ -170,12 +170,33 @@ def test_a_step_leaves_its_states_as_they_were(pipeline: Pipeline) -> None:
     assert all(torch.equal(a.latent, b.latent) for a, b in zip(first, again, strict=True))
 
 
-def test_each_text_is_encoded_once(pipeline: Pipeline) -> None:
+@pytest.fixture
+def texts_seen(pipeline: Pipeline) -> list[int]:
     seen: list[int] = []
     hook = pipeline.text.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
-    pipeline.encode([SPEC, replace(SPEC, seed=8), replace(SPEC, seed=9, guidance=1.0)])
+    yield seen
     hook.remove()
-    assert seen == [2]
+
+
+def test_each_text_is_encoded_once(pipeline: Pipeline, texts_seen: list[int]) -> None:
+    spec = replace(SPEC, prompt="a screw", negative_prompt="dust")
+    pipeline.encode([spec, replace(spec, seed=8), replace(spec, seed=9, guidance=1.0)])
+    pipeline.encode([replace(spec, prompt="a bolt")])
+    assert texts_seen == [2, 1]
+
+
+def test_a_pinned_text_is_encoded_in_its_bucket(pipeline: Pipeline, texts_seen: list[int]) -> None:
+    spec = replace(SPEC, prompt="a spring", guidance=1.0)
+    pipeline.encode([spec])
+    pipeline.encode([spec], pinned=4)
+    assert texts_seen == [1, 4]
+
+
+def test_texts_used_longest_ago_are_forgotten(pipeline: Pipeline, texts_seen: list[int], monkeypatch) -> None:
+    monkeypatch.setattr("controlnet.pipeline.TEXTS_KEPT", 2)
+    for prompt in ("old", "a", "old", "b", "old", "a"):
+        pipeline.encode([replace(SPEC, prompt=prompt, guidance=1.0)])
+    assert len(texts_seen) == 4  # old, a, b, and a again
 
 
 def test_images_that_share_a_hint_share_its_embedding(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,6 +300,11 @@ def test_weights_are_mapped_not_copied(bundle: Bundle) -> None:
     lines = [line for line in Path("/proc/self/maps").read_text().splitlines() if "unet.safetensors" in line]
     spans = [tuple(int(bound, 16) for bound in line.split()[0].split("-")) for line in lines]
     assert any(low <= weight.data_ptr() < high for low, high in spans)
+
+
+def test_weights_that_are_copied_anyway_are_laid_out_channels_last(bundle: Bundle) -> None:
+    weight = Pipeline.load(bundle, dtype=torch.bfloat16).unet.input_blocks[1][0].in_layers[2].weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_file_of_another_architecture_is_refused_with_all_its_keys(bundle: Bundle, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from controlnet.bundle import DEMO
 from controlnet.pipeline import ImageSpec
 from serve.config import Settings
 from serve.deployments import sampler as module
@@ -203,3 +205,12 @@ async def test_an_image_that_fails_takes_its_job_with_it(
     with pytest.raises(EngineDead):
         await waiting
     assert engine.cancelled == ["job/2/0", "job/2/1"]
+
+
+@pytest.mark.parametrize(("setting", "dtype"), [("auto", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_the_setting_decides_the_numbers_that_networks_compute_in(
+    setting: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    sampler = object.__new__(Sampler)
+    sampler._settings, sampler._device = Settings(data_dir=tmp_path, dtype=setting), torch.device("cpu")
+    assert sampler._load(DEMO).unet.out[2].weight.dtype is dtype

@@ -1,4 +1,4 @@
-"""Memory layout: convolutions on a CPU run two to three times faster with channels last."""
+"""Memory layout: with channels last, convolutions train two to three times faster on a CPU, and sample 4 % faster."""
 
 from typing import TypeVar
 

@@ -1,0 +1,65 @@
+"""How much is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """Sizes of the runs.
+
+    Attributes:
+        rounds: Alternated runs of each side.
+        backlog: Images that wait at the start, tiny model.
+        native_backlog: The same for the demo model.
+        steps: Of an image in a uniform backlog.
+        raw_steps: Of the bare loop that the demo's backlog is compared with.
+        mixed_steps: Step counts of a mixed backlog.
+        tail_steps: Step counts of images that arrive one by one.
+        arrivals: Images that arrive in one run.
+        grid: Largest batches (images) and waits (mean solo times) that the static batcher is tuned over.
+        joins: Images that join a running batch.
+        single_steps: Of the one image that diffusers makes too.
+    """
+
+    rounds: int
+    backlog: int
+    native_backlog: int
+    steps: int
+    raw_steps: int
+    mixed_steps: tuple[int, ...]
+    tail_steps: tuple[int, ...]
+    arrivals: int
+    grid: tuple[tuple[int, ...], tuple[float, ...]]
+    joins: int
+    single_steps: int
+
+
+FULL = Effort(
+    rounds=5,
+    backlog=64,
+    native_backlog=64,
+    steps=20,
+    raw_steps=20,
+    mixed_steps=(10, 20, 30, 50),
+    tail_steps=(4, 8, 12, 20),
+    arrivals=200,
+    grid=((2, 4, 8), (0.0, 0.5, 1.0)),
+    joins=150,
+    single_steps=20,
+)
+
+QUICK = Effort(
+    rounds=2,
+    backlog=24,
+    native_backlog=16,
+    steps=20,
+    raw_steps=8,
+    mixed_steps=(10, 20, 30, 50),
+    tail_steps=(4, 8, 12, 20),
+    arrivals=80,
+    grid=((4, 8), (0.0, 0.5)),
+    joins=50,
+    single_steps=20,
+)

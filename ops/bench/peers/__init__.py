@@ -1,0 +1,1 @@
+"""What the engine and the pipeline are compared with, each as good as it can be made."""
