@@ -19,9 +19,6 @@ Other nouns have modules of their own and hang on the store: `idempotency`, `del
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
@@ -29,7 +26,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from serve.errors import InvalidRequest
+from serve.jobs import listing
 from serve.jobs.database import durable, soft, upsert
 from serve.jobs.deliveries import Deliveries
 from serve.jobs.idempotency import Idempotency, Reservation, bind
@@ -195,25 +192,13 @@ class JobStore:
         Raises:
             InvalidRequest: The cursor is none.
         """
-        age = sa.tuple_(jobs.c.created_at, jobs.c.id)
-        query = sa.select(jobs).where(jobs.c.tenant == tenant)
-        if states:
-            query = query.where(jobs.c.state.in_(states))
-        if after is not None:
-            query = query.where(age < _cursor_age(after))
-        query = query.order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit + 1)
         with self._reads.connect() as connection:
-            found = [read(row) for row in connection.execute(query)]
-        return Page(tuple(found[:limit]), _cursor(found[limit - 1]) if len(found) > limit else None)
+            return listing.page(connection, tenant, states, after, limit)
 
     def position(self, job: Job) -> int | None:
         """How many jobs are claimed before this queued one; none where it does not wait (any more)."""
-        mine = sa.select(*CLAIM_ORDER).where(QUEUED, jobs.c.id == job.id).subquery()
-        before = sa.tuple_(*CLAIM_ORDER) < sa.tuple_(*mine.c)
-        query = sa.select(mine.c.id, sa.func.count(jobs.c.id)).select_from(mine.outerjoin(jobs, QUEUED & before))
         with self._reads.connect() as connection:
-            row = connection.execute(query.group_by(mine.c.id)).one_or_none()
-        return None if row is None else int(row[1])
+            return listing.position(connection, job.id)
 
     def events(self, job_id: str, after: int = 0) -> list[Event]:
         """The job's events with ids above `after`, oldest first."""
@@ -394,19 +379,3 @@ class JobStore:
         query = sa.select(locks.c.owner).where(locks.c.name == name, locks.c.until > self._clock())
         with self._reads.connect() as connection:
             return connection.scalar(query) is not None
-
-
-def _cursor(job: Job) -> str:
-    """Where a page ended: opaque, so that its meaning may change."""
-    return base64.urlsafe_b64encode(json.dumps([job.created_at, job.id]).encode()).decode().rstrip("=")
-
-
-def _cursor_age(cursor: str) -> sa.Tuple:
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        created_at, job_id = json.loads(text)
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise InvalidRequest("is not a cursor of a page", field="cursor") from error
-    if not isinstance(created_at, float) or not isinstance(job_id, str) or "\0" in job_id:
-        raise InvalidRequest("is not a cursor of a page", field="cursor")
-    return sa.tuple_(sa.literal(created_at), sa.literal(job_id))

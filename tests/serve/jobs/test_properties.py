@@ -149,7 +149,7 @@ def test_any_interleaving(engine, clock, spec, model, emptied):
             emptied()
             super().__init__()
 
-    OnThisDatabase.store = JobStore(engine, clock, max_attempts=3, retention_s=1800)
+    OnThisDatabase.store = JobStore(engine, clock, max_attempts=2, retention_s=1800)
     OnThisDatabase.engine = engine
     OnThisDatabase.advance = staticmethod(clock.advance)
     OnThisDatabase.make = staticmethod(make)

@@ -63,9 +63,9 @@ def test_threads_share_the_work_without_losing_or_doubling_any(store, submit, en
 
 def test_processes_share_the_work_without_losing_or_doubling_any(store, submit, database_url, engine):
     jobs = {submit(webhook=URL).id for _ in range(40)}
-    workers = [worker(database_url, name, 600, -1) for name in "abc"]
+    workers = [worker(database_url, name, 600, -1) for name in "ab"]
     taken = [line for process in workers for line in process.communicate()[0].split()]
-    assert [process.returncode for process in workers] == [0, 0, 0]
+    assert [process.returncode for process in workers] == [0, 0]
     assert len(taken) == len(jobs)
     assert set(taken) == jobs
     check_the_books(store, engine, jobs)
