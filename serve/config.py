@@ -6,11 +6,14 @@ of `make run`: SQLite, local folders, one CPU sampler, loopback.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_HOST = re.compile(r"(?:(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
 
 
 class Settings(BaseSettings):
@@ -81,6 +84,14 @@ class Settings(BaseSettings):
         if self.pinned_rows > self.max_rows:
             raise ValueError(f"pinned_rows is {self.pinned_rows}: choose at most max_rows, which is {self.max_rows}")
         return self
+
+    @field_validator("webhook_hosts")
+    @classmethod
+    def _hosts_are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not _HOST.fullmatch(host):
+                raise ValueError(f"{host!r} is no host: write hooks.example.com or *.example.com, :port if not 443")
+        return hosts
 
     @property
     def database_url(self) -> str:

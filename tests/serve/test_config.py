@@ -42,6 +42,21 @@ def test_hosts_of_webhooks_are_a_list_and_none_by_default(monkeypatch: pytest.Mo
     assert Settings().webhook_hosts == ("hooks.example.com", "*.example.org")
 
 
+@pytest.mark.parametrize(
+    "host", ["hooks.example.com", "*.example.com", "a.test:8443", "localhost", "[::1]:9000", "10.0.0.1"]
+)
+def test_a_host_of_webhooks_may_be(host: str) -> None:
+    assert Settings(webhook_hosts=(host,)).webhook_hosts == (host,)
+
+
+@pytest.mark.parametrize(
+    "host", ["", "*", "https://hooks.example.com", "hooks.example.com/x", "a b", "*example.com", "::1"]
+)
+def test_a_host_of_webhooks_that_could_match_nothing_is_refused(host: str) -> None:
+    with pytest.raises(ValidationError, match="is no host"):
+        Settings(webhook_hosts=(host,))
+
+
 def test_secrets_are_not_shown() -> None:
     assert "hush" not in repr(Settings(webhook_secret="hush", key="hush"))
 

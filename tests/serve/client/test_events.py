@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
+import http.server
+import threading
 
 import httpx
 import pytest
 
 from serve.client import (
     Annotated,
+    AsyncClient,
     Client,
     Ended,
     ImageDone,
     Progressed,
     Queued,
+    Retries,
     Started,
     StreamBroken,
     UnexpectedAnswer,
@@ -175,6 +180,44 @@ def test_an_event_that_lacks_something_is_unexpected(wire: Wire) -> None:
     wire.answers(streamed(event("image", {"job": "job_1"})))
     with pytest.raises(UnexpectedAnswer, match="'image'"):
         wire.call("events", "job_1")
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_events_come_as_they_happen(kind: str) -> None:
+    """Over a real socket: the server says the second only when the first has arrived."""
+    arrived = threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            self.wfile.write(QUEUED)
+            if arrived.wait(30):
+                self.wfile.write(ENDED)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    def listen(url: str) -> None:
+        with Client(url, retries=Retries(attempts=1)) as client:
+            for _ in client.events("job_1"):
+                arrived.set()
+
+    async def listen_async(url: str) -> None:
+        async with AsyncClient(url, retries=Retries(attempts=1)) as client:
+            async for _ in client.events("job_1"):
+                arrived.set()
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}"
+            asyncio.run(listen_async(url)) if kind == "async" else listen(url)
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_leaving_early_closes_the_connection() -> None:
