@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services run test test-full test-gpu check format lock clean
+.PHONY: help setup services run test test-full test-gpu bench-gpu check format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}'
@@ -30,11 +30,14 @@ run: setup ## Start the platform on this machine: http://127.0.0.1:8000
 test: setup ## Run the tests
 	$(BIN)/pytest -m "not full_size and not gpu"
 
-test-full: setup ## Run the tests of the full-size SD 1.5 architecture (16 GB of memory)
+test-full: setup ## Run the tests of the full-size SD 1.5 architecture (16 GB of memory, 17 GB in /tmp)
 	$(BIN)/pytest -m full_size
 
 test-gpu: setup ## Run the tests that need a CUDA device
 	$(BIN)/pytest -m gpu
+
+bench-gpu: setup ## Measure the engine at full size on a CUDA device (8 minutes)
+	$(BIN)/python -m ops.bench.gpu
 
 check: setup ## Lint, format, types, floors
 	$(BIN)/ruff check .

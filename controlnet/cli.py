@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import shlex
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -46,10 +49,9 @@ def generate(
     device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
 ) -> None:
     """Make images from a prompt and the maps of pictures."""
-    import torch
-
     from controlnet.generate import generate as run
     from controlnet.pipeline import Control, ImageSpec, Pipeline
+    from controlnet.pixels import to_hint
 
     opened = _open(bundle)
     manifest = opened.manifest
@@ -68,8 +70,7 @@ def generate(
         entry = manifest.controls[name]
         sized = resize(picture, height, width)
         pixels = find(entry.annotator)(sized, entry.parameters) if annotate else sized
-        hint = torch.from_numpy(pixels.astype(np.float32) / 255).permute(2, 0, 1).contiguous()
-        controls.append(Control(name, hint, strength=strength))
+        controls.append(Control(name, to_hint(pixels), strength=strength))
 
     first = secrets.randbelow(2**32 - n) if seed is None else seed
     specs = [
@@ -242,6 +243,52 @@ def train(
     from controlnet.training.run import train as run
 
     run(overrides)
+
+
+@app.command()
+def evaluate(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.", show_default="the demo's")] = DEMO,
+    count: Annotated[int, typer.Option(min=1, help="Held-out scenes of one part; a quarter more of others.")] = 200,
+    seen: Annotated[int, typer.Option(min=0, help="Scenes of combinations that training saw, reported apart.")] = 0,
+    photographs: Annotated[bool, typer.Option(help="Follow the edges of five photographs of scikit-image.")] = False,
+    control: Annotated[str, typer.Option(help="Which control; it takes canny maps.")] = "canny",
+    out: Annotated[Path | None, typer.Option(help="Folder for report.html and evaluation.json.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Markdown page whose tables are replaced: docs/model.md.")] = None,
+    mlflow: Annotated[str | None, typer.Option(help="Tracking URI: log on --version of --model, too.")] = None,
+    model: Annotated[str | None, typer.Option(help="Registered model in MLflow.")] = None,
+    version: Annotated[str | None, typer.Option(help="Of the registered model; it must hold this bundle.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
+) -> None:
+    """Measure a model that draws machined parts: does it follow maps and words that it never saw?"""
+    if [mlflow, model, version].count(None) not in (0, 3):
+        raise typer.BadParameter("--mlflow, --model and --version go together")
+    from controlnet.evaluation import tracking
+    from controlnet.evaluation.evaluate import evaluate as run
+    from controlnet.evaluation.markdown import markdown, write_docs
+    from controlnet.evaluation.photographs import follow, load_photographs
+    from controlnet.evaluation.report import write_report
+    from controlnet.evaluation.sampling import Subject
+
+    for variable in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):  # it sends nothing home
+        os.environ.setdefault(variable, "true")
+    opened = _open(bundle)
+    try:
+        place = None
+        if mlflow and model and version:  # before minutes of sampling
+            place = tracking.Place.find(mlflow, model, version, opened.digest)
+        subject = Subject.of(opened, control, device)
+        followed = follow(subject, load_photographs()) if photographs else ()
+        found = run(subject, count, seen, followed, command=shlex.join(["controlnet", *sys.argv[1:]]))
+    except (ValueError, ModuleNotFoundError) as error:
+        _fail(error)
+        raise
+    console.print(markdown(found), markup=False, highlight=False, soft_wrap=True)
+    if out:
+        console.print(*write_report(found, out), soft_wrap=True)
+    if docs:
+        write_docs(docs, found)
+    if place:
+        tracking.log(found, place)
 
 
 def main() -> None:

@@ -128,6 +128,10 @@ class UNet(Trunk):
             if len(control) != len(features):
                 raise ValueError(f"control has {len(control)} residuals: this UNet takes {len(features)}")
             features = [f + residual for f, residual in zip(features, control, strict=True)]
+        return self.ascend(features, emb, context)
+
+    def ascend(self, features: Sequence[Tensor], emb: Tensor, context: Tensor) -> Tensor:
+        """Run the way up, from what `descend` answered (plus residuals) to the prediction [R,out_channels,h,w]."""
         *skips, h = features
         for block in self.output_blocks:
             h = block(torch.cat([h, skips.pop()], dim=1), emb, context)

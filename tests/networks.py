@@ -55,9 +55,10 @@ def randomise(net: nn.Module, seed: int) -> nn.Module:
     return net
 
 
-def write_tokenizer(folder: Path) -> Path:
-    """A vocabulary of letters, as CLIP's tokenizer reads it."""
-    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(TOKENS)}))
+def write_tokenizer(folder: Path, size: int = len(TOKENS)) -> Path:
+    """A vocabulary of letters, as CLIP's tokenizer reads it; the last two of `size` tokens are start and end."""
+    tokens = [*TOKENS[:-2], *(f"unused{i}</w>" for i in range(size - len(TOKENS))), *TOKENS[-2:]]
+    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     return folder
 

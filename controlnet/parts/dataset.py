@@ -7,6 +7,7 @@ and ``meta.json``.
 
 import json
 import multiprocessing
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import count as counter
@@ -76,6 +77,18 @@ def _rendered(job: tuple[int, int]) -> Rendering:
     return render(sample_scene(seed), size)
 
 
+def rendered(seeds: Sequence[int], size: int, workers: int = 1) -> Iterator[Rendering]:
+    """Render scenes in order, in this process or with a pool of several."""
+    jobs = [(seed, size) for seed in seeds]
+    if workers == 1:
+        yield from map(_rendered, jobs)
+        return
+    # Forking a process whose OpenCV or torch threads hold a lock can hang the child.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_one_thread) as pool:
+        yield from pool.map(_rendered, jobs, chunksize=16)
+
+
 def write_dataset(
     folder: Path,
     count: int,
@@ -108,15 +121,11 @@ def write_dataset(
             ("segmentation", (3,)),
         )
     )
-    # Forking a process whose OpenCV or torch threads hold a lock can hang the child.
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_one_thread) as pool:
-        renderings = pool.map(_rendered, [(s, size) for s in seeds], chunksize=16)
-        for row, rendering in enumerate(track(renderings, "Rendering parts", total=count)):
-            images[row] = rendering.image
-            materials[row] = rendering.materials
-            depth[row] = rendering.depth
-            segmentation[row] = rendering.segmentation
+    for row, rendering in enumerate(track(rendered(seeds, size, workers), "Rendering parts", total=count)):
+        images[row] = rendering.image
+        materials[row] = rendering.materials
+        depth[row] = rendering.depth
+        segmentation[row] = rendering.segmentation
     for array in (images, materials, depth, segmentation):
         array.flush()
     (folder / "captions.json").write_text(json.dumps([captions_of(s) for s in seeds]))

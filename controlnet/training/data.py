@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from controlnet.parts import read_dataset
+from controlnet.pixels import to_hint, to_tensor
 
 Bytes = npt.NDArray[np.uint8]
 Batch = dict[str, Tensor]
@@ -145,17 +146,6 @@ def random_canny(image: Bytes, rng: np.random.Generator) -> Bytes:
     if rng.random() < 0.15:  # strokes with gaps, as in a drawing
         edges[rng.random(edges.shape) < 0.15] = 0
     return np.repeat(np.asarray(edges, np.uint8)[..., None], 3, axis=2)
-
-
-def to_tensor(image: Bytes) -> Tensor:
-    """Turn [H, W, 3] bytes into [3, H, W] in [-1, 1]."""
-    # A copy, because pictures of a rendered set are read only and mirrored ones run backwards.
-    return torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 127.5 - 1
-
-
-def to_hint(hint: Bytes) -> Tensor:
-    """Turn [H, W, 3] bytes into [3, H, W] in [0, 1]."""
-    return torch.from_numpy(hint.copy()).permute(2, 0, 1).float() / 255
 
 
 class Crops(Dataset[Batch]):

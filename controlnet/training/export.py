@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -10,8 +12,9 @@ from mlflow import MlflowClient
 from pydantic import JsonValue
 
 from controlnet.bundle import Bundle, ControlWeights, Defaults, write_bundle
-from controlnet.training.data import RenderedParts
-from controlnet.training.evaluate import CANNY, evaluate
+from controlnet.evaluation.evaluate import evaluate
+from controlnet.evaluation.metrics import CANNY
+from controlnet.evaluation.sampling import Subject
 from controlnet.training.stages import load_base
 from controlnet.training.store import read_summary
 
@@ -92,8 +95,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folder", type=Path, help="run folder")
     parser.add_argument("target", type=Path, help="folder of the bundle, which must not exist")
-    parser.add_argument("--held-out", type=Path, help="rendered parts, split held_out, to measure on")
-    parser.add_argument("--measured", type=Path, help="JSON of `evaluate` instead of measuring now")
+    parser.add_argument("--count", type=int, default=0, help="held-out scenes to measure on, as `controlnet evaluate`")
+    parser.add_argument("--measured", type=Path, help="evaluation.json whose metrics to take instead of measuring now")
+    parser.add_argument("--size", type=int, default=128, help="side of the pictures in training, pixels")
     parser.add_argument("--name", default="controlnet-demo")
     parser.add_argument("--version", default="1.0.0")
     parser.add_argument("--mlflow", help="tracking URI of the stages' runs: their hyperparameters go into the manifest")
@@ -102,10 +106,11 @@ def main() -> None:
 
     metrics: dict[str, float] = {}
     if options.measured:
-        metrics |= json.loads(options.measured.read_text())
-    if options.held_out:
+        metrics |= json.loads(options.measured.read_text())["metrics"]
+    if options.count:
         pipeline = load_base(options.folder, {"canny": options.folder / "control-canny"})
-        metrics |= evaluate(pipeline, "canny", RenderedParts(options.held_out))
+        subject = Subject(pipeline, options.size, (CANNY["low_threshold"], CANNY["high_threshold"]))
+        metrics |= evaluate(subject, options.count, command=shlex.join(sys.argv)).metrics()
     for stage in ("vae", "base", "control-canny"):
         summary = read_summary(options.folder / stage)
         metrics[f"steps_{stage.removeprefix('control-')}"] = float(summary.steps)
@@ -124,6 +129,7 @@ def main() -> None:
         metrics=metrics,
         training_data=data,
         created=options.created or datetime.now().astimezone(),
+        size=options.size,
     )
     print(json.dumps({"digest": bundle.digest, "bytes": bundle.nbytes, **metrics}, indent=2))
 

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from controlnet.evaluation.metrics import canny_f1, edges, psnr
+from controlnet.evaluation.sampling import reconstruct
 from controlnet.generate import generate
 from controlnet.pipeline import Control, ImageSpec, Pipeline
-from controlnet.training.data import Bytes, Pictures, to_hint
-from controlnet.training.measure import canny_f1, edges, psnr
+from controlnet.pixels import tile, to_hint
+from controlnet.training.data import Bytes, Pictures
 from controlnet.vae import VAE
 
 PROMPTS = (
@@ -28,26 +28,9 @@ PROMPTS = (
 )
 
 
-def tile(pictures: Sequence[Bytes], columns: int) -> Bytes:
-    """Lay [H, W, 3] pictures out in rows of `columns`; what is missing in the last row is black."""
-    blank = np.zeros_like(pictures[0])
-    padded = [*pictures, *[blank] * (-len(pictures) % columns)]
-    rows = [np.concatenate(padded[i : i + columns], axis=1) for i in range(0, len(padded), columns)]
-    return np.concatenate(rows, axis=0)
-
-
-def to_bytes(images: Tensor) -> list[Bytes]:
-    """Turn [B, 3, H, W] in [-1, 1] into pictures [H, W, 3]."""
-    levels = (images.float().clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8)
-    return list(levels.permute(0, 2, 3, 1).cpu().numpy())
-
-
-@torch.no_grad()
-def reconstructions(vae: VAE, images: Tensor) -> tuple[Bytes, dict[str, float]]:
-    """Show pictures [B, 3, H, W] over their reconstructions, and measure these."""
-    device = next(vae.parameters()).device
-    decoded = [vae.decode(vae.encode(part.to(device)).mode()).cpu() for part in torch.split(images, 8)]
-    true, made = to_bytes(images), to_bytes(torch.cat(decoded))
+def reconstructions(vae: VAE, true: Sequence[Bytes]) -> tuple[Bytes, dict[str, float]]:
+    """Show pictures [H, W, 3] over their reconstructions, and measure these."""
+    made = reconstruct(vae, true)
     metrics = {
         "psnr": float(np.mean([psnr(a, b) for a, b in zip(made, true, strict=True)])),
         "canny_f1": float(np.mean([canny_f1(edges(a), edges(b)) for a, b in zip(made, true, strict=True)])),

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 
 from controlnet.annotators import find
+from controlnet.evaluation.metrics import CANNY
 from controlnet.generate import generate
 from controlnet.pipeline import Control, ImageSpec, Pipeline
-from controlnet.training.data import Bytes, to_hint
-from controlnet.training.evaluate import CANNY
-from controlnet.training.grids import tile
+from controlnet.pixels import tile, to_hint
+from controlnet.training.data import Bytes
 
 PROMPTS = (
     "{} copper {} on a green bench",

@@ -16,6 +16,7 @@ from controlnet.control import ControlNet
 from controlnet.diffusion import Schedule
 from controlnet.parts import VOCABULARY
 from controlnet.pipeline import Pipeline
+from controlnet.pixels import to_tensor
 from controlnet.text import TextEncoder, Tokenizer
 from controlnet.training import grids
 from controlnet.training.base import BaseTraining
@@ -29,7 +30,6 @@ from controlnet.training.data import (
     Pictures,
     RenderedParts,
     cache_latents,
-    to_tensor,
 )
 from controlnet.training.layout import channels_last
 from controlnet.training.losses import ReconstructionLoss
@@ -92,7 +92,7 @@ def _vae(config: Config) -> Stage:
     vae = VAE(architecture.vae)
     _go_on(Path(config["folder"]) / "vae", {"vae": vae})
     pictures, held_out = open_pictures(config), open_pictures(config, "held_out")
-    shown = torch.stack([to_tensor(held_out.image(i)) for i in range(min(32, len(held_out)))])
+    shown = [held_out.image(i) for i in range(min(32, len(held_out)))]
     measured = torch.stack([to_tensor(pictures.image(i)) for i in range(min(512, len(pictures)))])
 
     def finish() -> Architecture:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from controlnet.training.data import Crops, JsonLinesPairs, Latents, cache_latents, random_canny, to_hint, to_tensor
+from controlnet.pixels import to_hint, to_tensor
+from controlnet.training.data import Crops, JsonLinesPairs, Latents, cache_latents, random_canny
 
 
 @pytest.fixture

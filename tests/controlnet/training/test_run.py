@@ -9,7 +9,6 @@ import torch
 
 from controlnet.generate import generate
 from controlnet.pipeline import ImageSpec, Pipeline
-from controlnet.training.evaluate import evaluate
 from controlnet.training.export import export
 from controlnet.training.run import read_config, train
 from controlnet.training.store import read_summary
@@ -72,15 +71,6 @@ def test_a_bundle_can_be_the_base_of_a_new_control(common, trained, tmp_path):
         ["stage=control", *rest, f"folder={tmp_path / 'mine'}", f"bundle={tmp_path / 'bundle'}", "name=mine", "steps=1"]
     )
     assert read_summary(folder).steps == 1
-
-
-def test_an_evaluation_measures_with_and_without_control(trained, parts):
-    from controlnet.training.stages import load_base
-
-    pipeline = load_base(trained, {"canny": trained / "control-canny"})
-    metrics = evaluate(pipeline, "canny", parts, count=2)
-    assert metrics["images"] == 2
-    assert {"psnr_vae", "canny_f1_control_g1", "canny_f1_control_g3", "canny_f1_no_control_g3"} <= metrics.keys()
 
 
 def test_mlflow_gets_parameters_metrics_and_grids(common, tmp_path, monkeypatch):

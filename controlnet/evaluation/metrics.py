@@ -4,16 +4,21 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Bytes = npt.NDArray[np.uint8]
+from controlnet.annotators.annotator import Picture
+
+CANNY = {"low_threshold": 60.0, "high_threshold": 140.0}
+"""Thresholds that measurements in training use; also the bundle's defaults."""
 
 
-def psnr(image: Bytes, reference: Bytes) -> float:
+def psnr(image: Picture, reference: Picture) -> float:
     """Peak signal-to-noise ratio of two [H, W, 3] pictures in dB; infinite if they are equal."""
     error = float(np.mean((image.astype(np.float64) - reference.astype(np.float64)) ** 2))
     return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))
 
 
-def edges(image: Bytes, low: float = 60, high: float = 140) -> npt.NDArray[np.bool_]:
+def edges(
+    image: Picture, low: float = CANNY["low_threshold"], high: float = CANNY["high_threshold"]
+) -> npt.NDArray[np.bool_]:
     """Return the canny edges [H, W] of a picture [H, W, 3]."""
     return np.asarray(cv2.Canny(image, low, high) > 0)
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from controlnet.training.grids import tile
-from controlnet.training.measure import canny_f1, psnr
+from controlnet.evaluation.metrics import canny_f1, psnr
+from controlnet.pixels import tile
 
 
 def test_psnr_of_an_error_of_one_level_is_48_decibel():

@@ -1,0 +1,34 @@
+"""Pictures as bytes and as tensors."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from controlnet.annotators.annotator import Picture
+
+
+def to_tensor(image: Picture) -> Tensor:
+    """Turn [H, W, 3] bytes into [3, H, W] in [-1, 1]."""
+    # A copy, because pictures of a rendered set are read only and mirrored ones run backwards.
+    return torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def to_hint(control_map: Picture) -> Tensor:
+    """Turn [H, W, 3] bytes into [3, H, W] in [0, 1]."""
+    return torch.from_numpy(control_map.copy()).permute(2, 0, 1).float() / 255
+
+
+def to_bytes(images: Tensor) -> list[Picture]:
+    """Turn [B, 3, H, W] in [-1, 1] into pictures [H, W, 3]."""
+    levels = (images.float().clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8)
+    return list(levels.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def tile(pictures: Sequence[Picture], columns: int) -> Picture:
+    """Lay [H, W, 3] pictures out in rows of `columns`; what is missing in the last row is black."""
+    blank = np.zeros_like(pictures[0])
+    padded = [*pictures, *[blank] * (-len(pictures) % columns)]
+    rows = [np.concatenate(padded[i : i + columns], axis=1) for i in range(0, len(padded), columns)]
+    return np.concatenate(rows, axis=0)

@@ -1,0 +1,1 @@
+"""Running the platform: benchmarks, load, dashboards. Nothing here is imported by it."""

@@ -1,0 +1,1 @@
+"""Measurements of the model and of the engine; what they gave is in RESULTS.md."""
