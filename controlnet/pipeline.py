@@ -298,10 +298,32 @@ class Pipeline:
         pictures: list[npt.NDArray[np.uint8]] = []
         for chunk in torch.split(latents, bucket):
             padded = torch.cat([chunk, chunk[:1].expand(bucket - len(chunk), -1, -1, -1)])
-            decoded = self.vae.decode(self.vae.from_latent(padded.to(self.dtype))).float()[: len(chunk)]
-            levels = (decoded.clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8)
-            pictures.extend(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+            pictures.extend(self._pixels(padded)[: len(chunk)])
         return pictures
+
+    @torch.inference_mode()
+    def preview(self, state: ImageState, side: int) -> npt.NDArray[np.uint8]:
+        """What an image is about to be, small, uint8 [h, w, 3] RGB: the last step's estimate of its clean latent.
+
+        The latent is shrunk before it is decoded, so that this costs a decode's time by the ratio of the areas.
+
+        Args:
+            state: Of an image that has had a step.
+            side: About the longer side of the preview, in pixels.
+        """
+        height, width = state.previous_x0.shape[-2:]
+        scale = min(1.0, side / (max(height, width) * self.architecture.vae.factor))
+        size = max(1, round(height * scale)), max(1, round(width * scale))
+        small = nn.functional.interpolate(state.previous_x0[None], size, mode="area")  # [1, C, h', w']
+        pixels: npt.NDArray[np.uint8] = self._pixels(small)[0]
+        return pixels
+
+    def _pixels(self, latents: Tensor) -> npt.NDArray[np.uint8]:
+        """[B, C, h, w] -> uint8 [B, H, W, 3]."""
+        decoded = self.vae.decode(self.vae.from_latent(latents.to(self.dtype))).float()
+        levels = (decoded.clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8)
+        pixels: npt.NDArray[np.uint8] = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return pixels
 
     def _residuals(
         self,

@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     sampler_threads: int | None = Field(
         None, ge=1, description="Torch threads of a CPU sampler; all cores when absent."
     )
+    previews: int = Field(0, ge=0, le=256, description="Longer side of a running job's previews; 0 makes none.")
     max_rows: int = Field(16, ge=2, le=32, description="Most UNet rows in one batch.")
     pinned_rows: int = Field(2, ge=2, le=32, description="The bucket of deterministic images.")
     bundle_memory: int = Field(8 << 30, gt=0, description="Bytes of bundles a sampler keeps loaded.")

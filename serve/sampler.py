@@ -11,7 +11,10 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakValueDictionary
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from controlnet.pipeline import Control, ImageSpec, ImageState, Pipeline
@@ -61,7 +64,7 @@ class Shelf:
             return self._pipelines[digest]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Running:
     """What the engine carries from step to step for one image."""
 
@@ -74,6 +77,8 @@ class PipelineModel:
 
     def __init__(self, shelf: Shelf) -> None:
         self.shelf = shelf
+        # By image id. Weak: what the engine drops, because it is finished or cancelled, is gone from here too.
+        self._latest: WeakValueDictionary[str, Running] = WeakValueDictionary()
 
     def start(self, images: Sequence[Image]) -> list[object]:
         """Encode prompts and hints, draw noise; images of one key share the encoders' batches."""
@@ -92,12 +97,19 @@ class PipelineModel:
         running = [_running(state) for state in batch.states]
         pipeline = running[0].pipeline
         stepped = pipeline.step([r.image for r in running], batch.key.pinned)
-        return [Running(pipeline, state) for state in stepped]
+        states = [Running(pipeline, state) for state in stepped]
+        self._latest.update({image.id: state for image, state in zip(batch.images, states, strict=True)})
+        return list(states)
 
     def finish(self, key: Key, states: Sequence[object]) -> list[object]:
         """Finished latents to uint8 [H, W, 3] pictures."""
         running = [_running(state) for state in states]
         return list(running[0].pipeline.decode([r.image for r in running], key.pinned))
+
+    def preview(self, image_id: str, side: int) -> npt.NDArray[np.uint8] | None:
+        """What an image is about to be, uint8 [h, w, 3]; none while it has had no step. From any thread."""
+        running = self._latest.get(image_id)
+        return None if running is None else running.pipeline.preview(running.image, side)
 
 
 def warm(pipeline: Pipeline, width: int, height: int, pinned: int) -> None:

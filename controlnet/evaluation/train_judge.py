@@ -23,8 +23,8 @@ from controlnet.bundle import DEMO
 from controlnet.evaluation.judge import QUESTIONS, SIDE, WEIGHTS, Judge, split
 from controlnet.evaluation.sampling import reconstruct
 from controlnet.evaluation.scenes import Case, find_seeds, render_cases, single
+from controlnet.layout import channels_last
 from controlnet.pipeline import Pipeline
-from controlnet.training.layout import channels_last
 
 FIRST_SEED = 2_000_000
 """Training of models takes seeds from 0, evaluation from 900,000."""

@@ -30,8 +30,8 @@ DESCRIPTION = """Images that follow a prompt and keep a picture's structure.
 maps to be used again.
 
 What takes longer than you want to wait for is a job: `POST /v1/jobs`, follow its `events`, fetch what it made. A job
-that was accepted (202) is not lost: it ends as `succeeded`, `failed` or `cancelled`, once, whatever happens here. Send
-an `Idempotency-Key` with it and you may repeat the request itself, too.
+that was accepted (202) ends as `succeeded`, `failed` or `cancelled`, once, through crashes and restarts. Send an
+`Idempotency-Key` with it and you may repeat the request itself, too.
 
 Every error is `application/problem+json` (RFC 9457): `errors` names each field at fault, `request_id` is what to quote.
 """

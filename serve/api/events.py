@@ -72,7 +72,9 @@ async def stream_events(
     job: OwnJob,
     context: InContext,
     tenant: Tenant,
-    last_event_id: Annotated[str | None, Header(description="`id` of the last event you have.")] = None,
+    last_event_id: Annotated[
+        str | None, Header(alias="Last-Event-ID", description="`id` of the last event you have.")
+    ] = None,
 ) -> Response:
     """From the submission on, or after `Last-Event-ID`, to the end. Each event is JSON with the `job` it is about.
 

@@ -36,7 +36,7 @@ class JobsAnswer(BaseModel):
     response_model=JobAnswer,
     responses={
         200: {"model": JobAnswer, "description": "The job of this Idempotency-Key, which has ended."},
-        202: {"description": "Accepted: nothing that happens to this platform from now on loses the job."},
+        202: {"description": "Accepted and on the disk: neither a crash nor a restart loses it."},
     },
     openapi_extra=BODY,
 )

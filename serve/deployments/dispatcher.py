@@ -8,6 +8,7 @@ job's whole life.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import logging
 import secrets
@@ -162,11 +163,15 @@ class Dispatcher:
         work = SamplerJob(job.id, lease.attempt, job.model.digest, source, spec, prepared.hints)
         sampling_began = time.time()
         images: dict[int, asyncio.Task[StoredImage]] = {}
+        preview: dict[str, str] = {}  # the latest stays in the row: who comes later sees it too
         stream = self._sampler.options(stream=True).generate.remote(work)
         try:
             async for event in stream:
                 if isinstance(event, Progress):
-                    await self._ask(self._store.progress, lease, {"steps": list(event.steps), "of": event.of})
+                    if event.preview is not None:
+                        preview["preview"] = f"data:image/jpeg;base64,{base64.b64encode(event.preview).decode()}"
+                    progress = {"steps": list(event.steps), "of": event.of, **preview}
+                    await self._ask(self._store.progress, lease, progress)
                 elif isinstance(event, Sampled):
                     images[event.index] = asyncio.create_task(self._publish(lease, event))
             sampled = time.time()

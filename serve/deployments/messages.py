@@ -48,10 +48,15 @@ class SamplerJob:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Steps done by each image so far."""
+    """Steps done by each image so far.
+
+    Attributes:
+        preview: JPEG of what the first unfinished image is about to be, now and then.
+    """
 
     steps: tuple[int, ...]
     of: int
+    preview: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import ray
@@ -29,7 +32,10 @@ from serve.jobs.store import ServedModel
 from serve.sampler import PipelineModel, Shelf, warm
 from serve.telemetry import ReplicaMetrics, configure_logging
 
+log = logging.getLogger(__name__)
+
 PROGRESS_EVERY = 0.25  # seconds; more would cost two hops each and show nothing new
+PREVIEW_EVERY = 1.0  # seconds, for each job
 CATCH_UP_WITHIN = 5.0  # seconds that a new replica waits for the dispatcher
 STALLED_AFTER = 300.0  # seconds without a heartbeat while there is work; above the slowest compile and load
 
@@ -52,7 +58,8 @@ class Sampler:
         self._preparing = threading.Lock()  # jobs that lack the same bundle must not load it once each
         self._metrics = ReplicaMetrics(RayInstruments())
         scheduler = Scheduler(max_rows=settings.max_rows)
-        self._engine = Engine(PipelineModel(self._shelf), scheduler, observer=self._observe)
+        self._model = PipelineModel(self._shelf)
+        self._engine = Engine(self._model, scheduler, observer=self._observe)
         self._engine.start()
         await self._catch_up()
 
@@ -73,20 +80,36 @@ class Sampler:
         try:
             for image in images:
                 self._engine.submit(image, inbox)
-            left = len(images)
+            left = {image.id for image in images}
+            previewed = float("-inf")
             while left:
                 event = await inbox.get()
                 if isinstance(event, BaseException):
                     raise event
                 if isinstance(event, Progress):
+                    now = time.monotonic()
+                    if self._settings.previews and now - previewed >= PREVIEW_EVERY:
+                        previewed = now
+                        event = replace(event, preview=await asyncio.to_thread(self._preview, images, left))
                     yield event
                 else:
                     index, picture, seconds = event
-                    left -= 1
+                    left.discard(images[index].id)
                     yield Sampled(index, ray.put(picture), seconds)
         finally:
             for image in images:
                 self._engine.cancel(image.id)
+
+    def _preview(self, images: list[Image], left: Collection[str]) -> bytes | None:
+        """A JPEG of the first image that is not finished. A failure here is worth no job."""
+        try:
+            for image in images:
+                pixels = self._model.preview(image.id, self._settings.previews) if image.id in left else None
+                if pixels is not None:
+                    return cv2.imencode(".jpg", pixels[..., ::-1])[1].tobytes()
+        except Exception:
+            log.exception("no preview", extra={"job_id": images[0].job})
+        return None
 
     def check_health(self) -> None:
         """Ray Serve replaces a replica whose engine died or has stalled; a dead thread is invisible to it otherwise."""

@@ -230,6 +230,17 @@ def test_pictures_are_uint8_rgb_of_the_size_asked(pipeline: Pipeline) -> None:
     assert picture.dtype == np.uint8
 
 
+@pytest.mark.parametrize(("side", "shape"), [(16, (16, 16, 3)), (8, (8, 8, 3)), (1, (4, 4, 3)), (1000, (32, 32, 3))])
+def test_a_preview_is_as_small_as_asked(pipeline: Pipeline, side: int, shape: tuple[int, ...]) -> None:
+    assert pipeline.preview(pipeline.step(pipeline.encode([SPEC]))[0], side).shape == shape
+
+
+def test_a_preview_of_full_size_is_the_estimate_decoded(pipeline: Pipeline) -> None:
+    (state,) = pipeline.step(pipeline.encode([SPEC]))
+    (estimate,) = pipeline.decode([replace(state, latent=state.previous_x0)])
+    assert np.array_equal(pipeline.preview(state, 10_000), estimate)
+
+
 def test_generate_reports_steps(pipeline: Pipeline) -> None:
     told: list[tuple[int, int]] = []
     generate(pipeline, [SPEC, replace(SPEC, steps=2)], on_step=lambda done, of: told.append((done, of)))

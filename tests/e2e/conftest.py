@@ -49,6 +49,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         "CN_PORT": str(port),
         "CN_METRICS_PORT": str(metrics_port),
         "CN_RECONCILE_EVERY": "0.5",
+        "CN_PREVIEWS": "64",
     }
     log = (folder / "up.log").open("wb")
     began = time.monotonic()

@@ -208,6 +208,8 @@ def test_a_job_is_followed_to_its_end_and_fetched(platform: Any, photograph: byt
     assert isinstance(ended, Ended)
     assert (ended.job.state, kinds[0], kinds.count("ImageDone")) == ("succeeded", "Queued", 2)
     assert kinds.index("Started") < kinds.index("Annotated") < kinds.index("Progressed") < kinds.index("ImageDone")
+    previews = [event.picture for event in events if isinstance(event, Progressed) and event.picture]
+    assert max(pixels(previews[0]).shape) == 64
     assert [kind for kind in kinds if kind != "Progressed"][-6:] == [type(event).__name__ for event in again]
     assert archive.namelist() == ["image_0.png", "image_1.png", "control/canny.png", "manifest.json"]
     assert [archive.read(f"image_{i}.png") for i in range(2)] == pictures

@@ -12,7 +12,7 @@ import torch
 
 from controlnet.generate import generate
 from controlnet.pipeline import Control, ImageSpec, Pipeline
-from serve.engine.core import Image, Key
+from serve.engine.core import Batch, Image, Key
 from serve.engine.loop import Engine
 from serve.engine.scheduler import Scheduler
 from serve.sampler import PipelineModel, Shelf, warm
@@ -149,3 +149,15 @@ def test_a_bundle_on_the_shelf_is_not_loaded_again(pipeline: Pipeline) -> None:
     shelf.put("a", Path())
     shelf.put("a", Path())
     assert len(loads) == 1
+
+
+def test_a_preview_is_of_an_image_on_its_way(shelf: Shelf, pipeline: Pipeline) -> None:
+    model = PipelineModel(shelf)
+    one = image("one", SPEC)
+    assert model.preview("one", 16) is None
+    (started,) = model.start([one])
+    (stepped,) = model.step(Batch(one.key, (one,), (started,), 2))
+    alone = pipeline.preview(pipeline.step(pipeline.encode([SPEC]))[0], 16)
+    assert np.array_equal(model.preview("one", 16), alone)
+    del stepped
+    assert model.preview("one", 16) is None

@@ -113,6 +113,14 @@ async def test_progress_is_shown_in_the_row(platform: Platform, spec: JobSpec) -
     await platform.when(lambda: platform.get(job).progress == {"steps": [3, 2], "of": 20})
 
 
+async def test_the_latest_preview_stays_in_the_row(platform: Platform, spec: JobSpec) -> None:
+    platform.start()
+    job = platform.submit(spec)
+    (await platform.sampler.streams.get()).send(Progress((3, 2), 20, b"jpeg"), Progress((4, 2), 20))
+    preview = "data:image/jpeg;base64,anBlZw=="
+    await platform.when(lambda: platform.get(job).progress == {"steps": [4, 2], "of": 20, "preview": preview})
+
+
 async def test_the_sampler_gets_what_the_job_is_pinned_to(platform: Platform, spec: JobSpec) -> None:
     platform.start()
     platform.submit(spec)

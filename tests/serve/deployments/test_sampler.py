@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -170,14 +172,37 @@ async def engine() -> Engine:
     return Engine()
 
 
+class Model:
+    """Previews of one colour for images that have had a step."""
+
+    def __init__(self) -> None:
+        self.stepped: dict[str, int] = {}
+        self.error: Exception | None = None
+
+    def preview(self, image_id: str, side: int) -> np.ndarray | None:
+        if self.error is not None:
+            raise self.error
+        level = self.stepped.get(image_id)
+        return None if level is None else np.full((side, side, 3), (level, 0, 0), np.uint8)
+
+
 @pytest.fixture
-async def stream(
-    engine: Engine, metrics: Metrics, spec: JobSpec, tmp_path: Path
-) -> AsyncIterator[AsyncIterator[Progress | Sampled]]:
-    """A running `generate`, of a sampler that holds the bundle."""
-    sampler = object.__new__(Sampler)  # its constructor starts engine and metrics and asks Ray who it is
-    sampler._settings = Settings(data_dir=tmp_path)
-    sampler._shelf, sampler._engine, sampler._metrics = {"sha256:aa"}, engine, metrics
+def model() -> Model:
+    return Model()
+
+
+@pytest.fixture
+def sampler(engine: Engine, metrics: Metrics, model: Model, tmp_path: Path) -> Sampler:
+    """One that holds the bundle. Its constructor starts engine and metrics and asks Ray who it is."""
+    sampler: Sampler = object.__new__(Sampler)
+    sampler._settings = Settings(data_dir=tmp_path, previews=16)
+    sampler._shelf, sampler._engine, sampler._metrics, sampler._model = {"sha256:aa"}, engine, metrics, model
+    return sampler
+
+
+@pytest.fixture
+async def stream(sampler: Sampler, spec: JobSpec) -> AsyncIterator[AsyncIterator[Progress | Sampled]]:
+    """A running `generate`."""
     hints = asyncio.get_running_loop().create_future()
     hints.set_result(maps(1))
     stream = sampler.generate(sampler_job(spec, hints))
@@ -214,3 +239,55 @@ def test_the_setting_decides_the_numbers_that_networks_compute_in(
     sampler = object.__new__(Sampler)
     sampler._settings, sampler._device = Settings(data_dir=tmp_path, dtype=setting), torch.device("cpu")
     assert sampler._load(DEMO).unet.out[2].weight.dtype is dtype
+
+
+@pytest.fixture
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PROGRESS_EVERY", 0.0)
+
+
+async def step(engine: Engine, stream: AsyncIterator[Progress | Sampled], index: int = 0) -> Progress:
+    """What is told of a step of an image."""
+    waiting = asyncio.ensure_future(anext(stream))
+    await engine.full.wait()
+    image, listener = engine.submitted[f"job/2/{index}"]
+    listener.stepped(image, 1, 20)
+    progress = await waiting
+    assert isinstance(progress, Progress)
+    return progress
+
+
+def colour(jpeg: bytes | None) -> list[int]:
+    assert jpeg is not None
+    return [round(level, -1) for level in np.asarray(PIL.Image.open(io.BytesIO(jpeg)))[8, 8].tolist()]
+
+
+@pytest.mark.usefixtures("_often")
+async def test_progress_has_a_preview_of_the_first_image_that_is_on_its_way(
+    engine: Engine, model: Model, stream: AsyncIterator[Progress | Sampled]
+) -> None:
+    model.stepped = {"job/2/1": 200}
+    assert colour((await step(engine, stream)).preview) == [200, 0, 0]
+
+
+@pytest.mark.usefixtures("_often")
+async def test_previews_are_seldom(engine: Engine, model: Model, stream: AsyncIterator[Progress | Sampled]) -> None:
+    model.stepped = {"job/2/0": 200}
+    assert [(await step(engine, stream)).preview is None for _ in range(3)] == [False, True, True]
+
+
+@pytest.mark.usefixtures("_often")
+async def test_without_the_setting_there_are_no_previews(
+    engine: Engine, model: Model, sampler: Sampler, stream: AsyncIterator[Progress | Sampled], tmp_path: Path
+) -> None:
+    sampler._settings = Settings(data_dir=tmp_path)
+    model.stepped = {"job/2/0": 200}
+    assert (await step(engine, stream)).preview is None
+
+
+@pytest.mark.usefixtures("_often")
+async def test_a_preview_that_fails_is_no_failure(
+    engine: Engine, model: Model, stream: AsyncIterator[Progress | Sampled]
+) -> None:
+    model.error = RuntimeError("out of memory")
+    assert (await step(engine, stream)).preview is None

@@ -1,0 +1,68 @@
+"""What imaging makes of a job's pictures; references are the arrays themselves here."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from serve.config import Settings
+from serve.deployments import imaging as module
+from serve.deployments.imaging import Imaging
+from serve.errors import ServeError
+from serve.jobs.artifacts import ArtifactStore
+from serve.jobs.spec import ControlSpec, JobSpec
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path)
+
+
+@pytest.fixture
+def artifacts(settings: Settings) -> ArtifactStore:
+    return ArtifactStore.open(settings.artifacts_url)
+
+
+@pytest.fixture
+async def imaging(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Imaging]:
+    monkeypatch.setattr(module.ray, "put", lambda value: value)
+    imaging = Imaging(settings)
+    yield imaging
+    imaging._decoder.close()
+
+
+def squares() -> bytes:
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[16:48, 16:48] = 255
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def spec_of(key: str, seeds: tuple[int, ...]) -> JobSpec:
+    control = ControlSpec("canny", "canny", (key,), {"low_threshold": 60.0, "high_threshold": 140.0})
+    return JobSpec("", "", seeds, 0, 1.0, width=96, height=64, controls=(control,))
+
+
+async def test_a_map_is_stored_at_the_size_of_the_job(imaging: Imaging, artifacts: ArtifactStore) -> None:
+    prepared = await imaging.prepare("acme", spec_of(await artifacts.put("acme", squares(), ".png"), ()))
+    (stored,) = prepared.maps
+    made = np.asarray(Image.open(io.BytesIO(await artifacts.get(stored.key, "acme"))))
+    assert made.shape == (64, 96, 3)
+    assert set(np.unique(made)) == {0, 255}
+    assert np.array_equal(prepared.hints[0][0], made)
+
+
+@pytest.mark.parametrize(("seeds", "field"), [((), "image"), ((1,), "controls.0.image")])
+async def test_a_damaged_picture_is_named_as_it_was_sent(
+    imaging: Imaging, artifacts: ArtifactStore, seeds: tuple[int, ...], field: str
+) -> None:
+    key = await artifacts.put("acme", squares()[:-30], ".png")
+    with pytest.raises(ServeError) as caught:
+        await imaging.prepare("acme", spec_of(key, seeds))
+    assert caught.value.field == field
