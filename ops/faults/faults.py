@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from ops.faults.rig import Rig
 from serve.jobs.schema import events, jobs
 
-MOMENT_WITHIN_S = 20.0
+MOMENT_WITHIN_S = 10.0
 RECOVERED_WITHIN_S = 180.0
 
 

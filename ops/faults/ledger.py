@@ -30,23 +30,21 @@ class Entry:
 
 
 class Ledger:
-    """Submits jobs from threads of its own, so many unfinished ones at a time, until there are enough.
+    """Submits jobs from threads of its own, so many unfinished ones at a time, as far as they were allowed.
 
     Args:
         url: Of the API.
         webhook: URL that is told of each job's end.
-        jobs: How many to have accepted.
         window: Most that are unfinished at once.
         photograph: PNG that every other job is steered by.
     """
 
-    def __init__(self, url: str, webhook: str, jobs: int, window: int, photograph: bytes) -> None:
+    def __init__(self, url: str, webhook: str, window: int, photograph: bytes) -> None:
         self.entries: list[Entry] = []
         self.refused: list[str] = []  # errors that the client gave up on: not accepted, so not owed
-        self._url, self._webhook, self._jobs, self._photograph = url, webhook, jobs, photograph
-        self._lock = threading.Lock()
-        self._next = 0
-        self._stop = threading.Event()
+        self._url, self._webhook, self._photograph = url, webhook, photograph
+        self._lock = threading.Condition()
+        self._next, self._allowed, self._over = 0, 0, False
         self._threads = [threading.Thread(target=self._work, name=f"client-{i}", daemon=True) for i in range(window)]
 
     def start(self) -> None:
@@ -54,20 +52,23 @@ class Ledger:
         for thread in self._threads:
             thread.start()
 
-    @property
-    def submitting(self) -> bool:
-        """Whether more jobs will come."""
-        return any(thread.is_alive() for thread in self._threads)
+    def allow(self, jobs: int) -> None:
+        """Go on until so many jobs were submitted in all."""
+        with self._lock:
+            self._allowed = jobs
+            self._lock.notify_all()
 
-    def stop(self) -> None:
-        """Submit no more, and wait for what is under way."""
-        self._stop.set()
+    def finish(self) -> None:
+        """Submit what is allowed, and no more."""
+        with self._lock:
+            self._over = True
+            self._lock.notify_all()
         for thread in self._threads:
             thread.join()
 
     def _work(self) -> None:
         with Client(self._url, retries=PATIENCE) as client:
-            while not self._stop.is_set() and (number := self._take()) is not None:
+            while (number := self._take()) is not None:
                 key, seed, steered = f"fault-{number}", number % SEEDS, number % 2 == 1
                 controls = [Control("canny", self._photograph)] if steered else []
                 try:
@@ -92,14 +93,15 @@ class Ledger:
 
     def _take(self) -> int | None:
         with self._lock:
-            if self._next == self._jobs:
+            self._lock.wait_for(lambda: self._over or self._next < self._allowed)
+            if self._next >= self._allowed:
                 return None
             self._next += 1
             return self._next - 1
 
     def _wait(self, client: Client, job_id: str) -> None:
         """Until the job has ended: so many are unfinished as there are threads."""
-        while not self._stop.is_set():
+        while True:
             try:
                 if client.job(job_id).terminal:
                     return

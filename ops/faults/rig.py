@@ -48,6 +48,7 @@ class Rig:
             "CN_METRICS_PORT": str(free_port()),
             "CN_RECONCILE_EVERY": "0.5",
             "CN_LEASE": "6",  # a silent dispatcher is missed soon
+            "CN_JOBS_IN_FLIGHT": "4",  # fewer than are unfinished, so that some are queued
             "CN_ATTEMPTS": "20",  # many kills fall on one job
             "CN_WEBHOOK_HOSTS": '["127.0.0.1"]',
             **(settings or {}),

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import cycle
+from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -64,24 +65,19 @@ def run(
     with server or nullcontext():
         url = server.url() if server else None
         with Receiver() as receiver, Rig(folder, url) as rig:
-            ledger = Ledger(rig.url, receiver.url, jobs, WINDOW, photograph())
+            ledger = Ledger(rig.url, receiver.url, WINDOW, photograph())
             ledger.start()
             outcomes = []
-            order = cycle((*faults, DATABASE) if server else faults)
-            for number in range(kills):
-                fault = next(order)
-                # Kills are spread over the jobs: the next one waits for its share of them.
-                while ledger.submitting and len(ledger.entries) < number * jobs / kills:
-                    time.sleep(0.05)
-                outcome = strike(rig, fault, (lambda s: lambda: _restart(s))(server) if server else None)
+            for number, fault in enumerate(islice(cycle((*faults, DATABASE) if server else faults), kills)):
+                ledger.allow(jobs * (number + 1) // (kills + 1))  # each blow falls on a share of the jobs
+                outcome = strike(rig, fault, partial(_restart, server) if server else None)
                 outcomes.append(outcome)
                 say(
                     f"{number + 1:3} {fault.kind:<11}{fault.moment:<10}{'' if outcome.hit else 'missed  '}"
                     f"{outcome.unfinished} under way, {outcome.recovery_s:.1f} s"
                 )
-            while ledger.submitting:
-                time.sleep(0.1)
-            ledger.stop()
+            ledger.allow(jobs)
+            ledger.finish()
             books = audit(rig, ledger.entries, receiver)
     return Campaign(database, outcomes, books, ledger.refused, time.monotonic() - began)
 
