@@ -3,7 +3,7 @@
 Keys are digests, so the bytes that one job leaves behind may be put again by the next at any moment, and a store of
 artifacts can neither lock a key nor delete it on a condition. So rows decide:
 
-- `holds`: which job or control map rests on which key. Written in the transaction that commits its holder.
+- `holds`: which job rests on which key. Written in the transaction that commits its holder.
 - `condemned`: keys that nothing holds and that are being deleted. Written in a transaction that looks for holds.
 - `swept`: keys that were deleted, numbered in the order of their deletion.
 
@@ -32,7 +32,7 @@ import sqlalchemy as sa
 from serve.errors import Overloaded
 from serve.jobs import idempotency
 from serve.jobs.database import durable, upsert
-from serve.jobs.schema import condemned, control_maps, holds, jobs, swept
+from serve.jobs.schema import condemned, holds, jobs, swept
 
 KEPT_S = 7 * 24 * 3600.0
 """How long a sweep is remembered: longer than any attempt of a job, or any request, may take."""
@@ -68,9 +68,9 @@ class Retention:
             return mark(connection)
 
     def expire(self, limit: int = 100) -> int:
-        """End the time of up to `limit` jobs and maps each, and condemn the artifacts that only they held.
+        """End the time of up to `limit` jobs, and condemn the artifacts that only they held.
 
-        A job keeps its state and loses its result; a map goes.
+        A job keeps its state and loses its result.
 
         Returns:
             How many there were.
@@ -86,14 +86,10 @@ class Retention:
                 .with_for_update(skip_locked=True)
             )
             job_ids = list(connection.scalars(late))
-            old = sa.select(control_maps.c.id).where(control_maps.c.expires_at <= now).limit(limit)
-            map_ids = list(connection.scalars(old))
             connection.execute(sa.update(jobs).where(jobs.c.id.in_(job_ids)).values(result=None, expired_at=now))
-            connection.execute(sa.delete(control_maps).where(control_maps.c.id.in_(map_ids)))
-            gone = job_ids + map_ids
-            released = connection.scalars(sa.delete(holds).where(holds.c.holder.in_(gone)).returning(holds.c.key))
+            released = connection.scalars(sa.delete(holds).where(holds.c.holder.in_(job_ids)).returning(holds.c.key))
             _condemn(connection, set(released), now)
-        return len(gone)
+        return len(job_ids)
 
     def forget(self) -> None:
         """Drop what nobody will ask for any more: idempotency keys and sweeps of long ago."""
@@ -133,7 +129,7 @@ def mark(connection: sa.Connection) -> int:
 
 
 def hold(connection: sa.Connection, holder: str, keys: Collection[str], since: int) -> None:
-    """Let the job or map that this transaction commits rest on artifacts.
+    """Let the job that this transaction commits rest on artifacts.
 
     Args:
         connection: In a transaction.

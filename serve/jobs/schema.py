@@ -100,29 +100,13 @@ deliveries = sa.Table(
     sa.Index("deliveries_by_due", "state", "due_at"),
 )
 
-control_maps = sa.Table(
-    "control_maps",
-    metadata,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("tenant", sa.String, nullable=False),
-    sa.Column("type", sa.String, nullable=False),
-    sa.Column("annotator", sa.String, nullable=False),
-    sa.Column("parameters", _JSON, nullable=False),
-    sa.Column("width", sa.Integer, nullable=False),
-    sa.Column("height", sa.Integer, nullable=False),
-    sa.Column("key", sa.String, nullable=False),
-    sa.Column("created_at", sa.Double, nullable=False),
-    sa.Column("expires_at", sa.Double, nullable=False),
-    sa.Index("control_maps_by_expiry", "expires_at"),
-)
-
 # What keeps an artifact, and what was swept away: `retention` tells how the three fit together.
 
 holds = sa.Table(
     "holds",
     metadata,
     sa.Column("key", sa.String, primary_key=True),
-    sa.Column("holder", sa.String, primary_key=True),  # id of a job or of a control map
+    sa.Column("holder", sa.String, primary_key=True),  # id of a job
     sa.Index("holds_by_holder", "holder"),
 )
 

@@ -14,7 +14,7 @@ Every change of state is one transaction with all that follows from it: its even
 webhook's delivery, the hold on what was made. PostgreSQL takes the same statements as SQLite: `FOR UPDATE SKIP LOCKED`,
 which SQLite leaves out because its writers come one at a time.
 
-Other nouns have modules of their own and hang on the store: `idempotency`, `deliveries`, `usage`, `retention`, `maps`.
+Other nouns have modules of their own and hang on the store: `idempotency`, `deliveries`, `usage`, `retention`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ from serve.jobs.job import (
     Terminal,
     new_id,
 )
-from serve.jobs.maps import Maps
 from serve.jobs.retention import Retention, hold, mark
 from serve.jobs.schema import events, jobs, locks, serving
 from serve.jobs.signals import notify
@@ -124,7 +123,6 @@ class JobStore:
         self.deliveries = Deliveries(engine, clock)
         self.usage = Usage(engine)
         self.retention = Retention(engine, clock)
-        self.maps = Maps(engine, clock, retention_s)
 
     # What the api does.
 

@@ -12,7 +12,7 @@ from alembic import op
 revision = "2"
 down_revision = "1"
 
-TABLES = ("swept", "condemned", "holds", "control_maps", "deliveries", "usage", "idempotency")
+TABLES = ("swept", "condemned", "holds", "deliveries", "usage", "idempotency")
 COLUMNS = ("expired_at", "expires_at", "retention", "idempotency_key", "webhook")
 
 
@@ -61,20 +61,6 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.Double),
     )
     op.create_index("deliveries_by_due", "deliveries", ["state", "due_at"])
-    op.create_table(
-        "control_maps",
-        sa.Column("id", sa.String, primary_key=True),
-        sa.Column("tenant", sa.String, nullable=False),
-        sa.Column("type", sa.String, nullable=False),
-        sa.Column("annotator", sa.String, nullable=False),
-        sa.Column("parameters", sa.JSON, nullable=False),
-        sa.Column("width", sa.Integer, nullable=False),
-        sa.Column("height", sa.Integer, nullable=False),
-        sa.Column("key", sa.String, nullable=False),
-        sa.Column("created_at", sa.Double, nullable=False),
-        sa.Column("expires_at", sa.Double, nullable=False),
-    )
-    op.create_index("control_maps_by_expiry", "control_maps", ["expires_at"])
     holds = op.create_table(
         "holds",
         sa.Column("key", sa.String, primary_key=True),
