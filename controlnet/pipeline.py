@@ -20,6 +20,7 @@ from typing import Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
+from einops import rearrange
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -346,7 +347,7 @@ class Pipeline:
         if not groups:
             return None
 
-        total: list[Tensor] | None = None
+        total: list[Tensor] = []  # [R, h, w, C] each
         for name in sorted(groups):  # one order of summation, whoever the neighbours are
             entries = groups[name]
             # One image may use a control twice, so a group can outgrow the batch it belongs to.
@@ -361,11 +362,15 @@ class Pipeline:
                     [weights for _, _, weights in chunk], device=self.device, dtype=self.dtype
                 )  # [G, 13]
                 residuals = self.controls[name](x[rows], hints, t[rows], context[rows])
-                if total is None:
-                    total = [torch.zeros((len(x), *r.shape[1:]), dtype=r.dtype, device=r.device) for r in residuals]
-                for i, residual in enumerate(residuals):
-                    total[i].index_add_(0, rows, residual * scales[:, i].view(-1, 1, 1, 1))
-        return total
+                # Channels last, as the features that they are added to: across layouts both sums are slow.
+                weighted = [
+                    rearrange(residual, "g c h w -> g h w c") * scale
+                    for residual, scale in zip(residuals, rearrange(scales, "g k -> k g 1 1 1"), strict=True)
+                ]
+                total = total or [part.new_zeros((len(x), *part.shape[1:])) for part in weighted]
+                for whole, part in zip(total, weighted, strict=True):
+                    whole.index_add_(0, rows, part)
+        return [rearrange(whole, "r h w c -> r c h w") for whole in total]
 
     def _recall(self, texts: Sequence[str], pinned: int | None) -> dict[str, Tensor]:
         """The context [T, D] of each distinct text, from memory where it is there."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from controlnet.architecture import Architecture, ControlConfig, ScheduleConfig, UNetConfig, VAEConfig
 from controlnet.bundle import DEMO, Bundle
 from controlnet.control import ControlNet
+from controlnet.layout import channels_last
 from controlnet.pipeline import Pipeline
 from controlnet.text import TextEncoder, Tokenizer
 from controlnet.unet import UNet
@@ -76,6 +77,8 @@ def tiny() -> Subject:
             tokenizer=Tokenizer(demo.path("tokenizer"), text.max_position_embeddings),
             controls={name: _steering(ControlNet(numbers.unet, numbers.control)) for name in ("canny", "depth")},
         )
+    for net in (pipeline.unet, pipeline.vae, *pipeline.controls.values()):
+        channels_last(net)  # as those of a bundle that was loaded
     return Subject("tiny, latent 8", pipeline, side=8 * numbers.vae.factor)
 
 
