@@ -14,7 +14,7 @@ import torch
 import typer
 from rich.console import Console
 
-from ops.bench import capacity, join, mixture, profile, redundancy, single, tail, variants
+from ops.bench import capacity, durability, join, mixture, profile, redundancy, single, tail, variants
 from ops.bench.bench import Bench
 from ops.bench.effort import FULL, QUICK
 from ops.bench.equality import Unequal
@@ -35,12 +35,18 @@ MEASURES: dict[str, Callable[[Bench], Sequence[Figure | Table]]] = {
     "profile": profile.measure,
     "variants": variants.measure,
     "compile": variants.compiled,
+    "durability": durability.measure,
 }
-APART = {"compile"}  # only where it is asked for by name
+APART = {"compile", "durability"}  # only where they are asked for by name: one fails often, one starts the platform
 
 
 def main(
-    names: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(MEASURES)}; all but compile.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help=f"Of {', '.join(MEASURES)}; all but those that fail often or start the platform, when none is named."
+        ),
+    ] = None,
     quick: Annotated[bool, typer.Option(help="Smaller runs, fewer rounds.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="Of torch.")] = 2,
     json: Annotated[Path, typer.Option(help="Where everything is written.")] = Path("data/bench/latest.json"),

@@ -21,6 +21,7 @@ class Effort:
         grid: Largest batches (images) and waits (mean solo times) that the static batcher is tuned over.
         joins: Images that join a running batch.
         single_steps: Of the one image that diffusers makes too.
+        calls: Alternated calls over HTTP and past it.
     """
 
     rounds: int
@@ -34,6 +35,7 @@ class Effort:
     grid: tuple[tuple[int, ...], tuple[float, ...]]
     joins: int
     single_steps: int
+    calls: int
 
 
 FULL = Effort(
@@ -48,6 +50,7 @@ FULL = Effort(
     grid=((2, 4, 8), (0.0, 0.5, 1.0)),
     joins=150,
     single_steps=20,
+    calls=200,
 )
 
 QUICK = Effort(
@@ -62,4 +65,5 @@ QUICK = Effort(
     grid=((4, 8), (0.0, 0.5)),
     joins=50,
     single_steps=20,
+    calls=40,
 )

@@ -23,6 +23,7 @@ SMOKE = Effort(
     grid=((2,), (0.0, 0.5)),
     joins=3,
     single_steps=1,
+    calls=2,
 )
 
 

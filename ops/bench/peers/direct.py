@@ -1,0 +1,57 @@
+"""The deployments of a running platform, called without a job: one call for each line of standard input.
+
+A process of its own, since it joins the platform's Ray and leaves it by ending: `python -m ops.bench.peers.direct
+GCS_ADDRESS DATABASE_URL`, with `CN_DATA_DIR` in the environment. It answers each line with the seconds of its call.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from serve.deployments.environment import secure_ray
+from serve.jobs.database import open_database
+from serve.jobs.spec import JobSpec
+from serve.jobs.store import JobStore, ServedModel
+
+SPEC = JobSpec(
+    prompt="a brass gear", negative_prompt="", seeds=(1,), steps=2, guidance=3.0, width=32, height=32, sampler="ddim"
+)
+
+
+def main(address: str, database_url: str) -> None:
+    """Join, then call as often as one is asked."""
+    secure_ray(Path(os.environ["CN_DATA_DIR"]))
+    import ray
+
+    ray.init(address=address, log_to_driver=False)
+    database = open_database(database_url)
+    served = JobStore(database).serving()
+    database.dispose()
+    assert served is not None
+    for number, _ in enumerate(sys.stdin):
+        print(call(served, f"direct-{number}"), flush=True)
+    os._exit(0)  # Serve's handles have threads that would start another Ray when this one is left
+
+
+def call(served: ServedModel, job_id: str) -> float:
+    """Do what the dispatcher does for a job, and tell the seconds."""
+    from ray import serve as ray_serve
+
+    from serve.deployments.messages import Sampled, SamplerJob
+
+    imaging = ray_serve.get_deployment_handle("imaging", "controlnet")
+    sampler = ray_serve.get_deployment_handle("sampler", "controlnet")
+    began = time.perf_counter()
+    prepared = imaging.prepare.remote("bench", SPEC).result()
+    work = SamplerJob(job_id, 1, served.digest, served.source, SPEC, prepared.hints)
+    for event in sampler.options(stream=True).generate.remote(work):
+        if isinstance(event, Sampled):
+            imaging.publish.remote("bench", event.picture, SPEC.seeds[0], {}).result()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
