@@ -305,7 +305,7 @@ def _open(folder: Path) -> Bundle:
 
 
 def _fail(error: Exception) -> None:
-    console.print(f"[red]{error}")
+    console.print(str(error), style="red", markup=False, soft_wrap=True)  # a path that is cut in two cannot be copied
     raise typer.Exit(1) from error
 
 
