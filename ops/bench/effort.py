@@ -18,6 +18,7 @@ class Effort:
         mixed_steps: Step counts of a mixed backlog.
         tail_steps: Step counts of images that arrive one by one.
         arrivals: Images that arrive in one run.
+        tuning_arrivals: The same while the static batcher is tuned.
         grid: Largest batches (images) and waits (mean solo times) that the static batcher is tuned over.
         joins: Images that join a running batch.
         single_steps: Of the one image that diffusers makes too.
@@ -32,6 +33,7 @@ class Effort:
     mixed_steps: tuple[int, ...]
     tail_steps: tuple[int, ...]
     arrivals: int
+    tuning_arrivals: int
     grid: tuple[tuple[int, ...], tuple[float, ...]]
     joins: int
     single_steps: int
@@ -41,12 +43,13 @@ class Effort:
 FULL = Effort(
     rounds=5,
     backlog=64,
-    native_backlog=64,
+    native_backlog=32,
     steps=20,
-    raw_steps=20,
+    raw_steps=10,
     mixed_steps=(10, 20, 30, 50),
     tail_steps=(4, 8, 12, 20),
-    arrivals=200,
+    arrivals=150,
+    tuning_arrivals=60,
     grid=((2, 4, 8), (0.0, 0.5, 1.0)),
     joins=150,
     single_steps=20,
@@ -61,7 +64,8 @@ QUICK = Effort(
     raw_steps=8,
     mixed_steps=(10, 20, 30, 50),
     tail_steps=(4, 8, 12, 20),
-    arrivals=80,
+    arrivals=60,
+    tuning_arrivals=30,
     grid=((4, 8), (0.0, 0.5)),
     joins=50,
     single_steps=20,

@@ -81,11 +81,12 @@ def measure(bench: Bench) -> list[Figure]:
     largest, wait = min(grid, key=lambda cell: grid[cell])
     latencies: dict[str, list[float]] = {"one at a time": [], "static": [], "engine": []}
     solo: list[float] = []
+    count = bench.effort.arrivals
     for seed in range(1, bench.effort.rounds + 1):
         alone = one_by_one(bench)
         solo.append(alone.mean)
-        latencies["static"] += serve(static(bench, largest, wait * alone.mean), bench, alone, seed)
-        latencies["engine"] += serve(Continuous(model), bench, alone, seed)
+        latencies["static"] += serve(static(bench, largest, wait * alone.mean), bench, alone, seed, count)
+        latencies["engine"] += serve(Continuous(model), bench, alone, seed, count)
         queued = queue(islice(alone.arrivals(seed), QUEUED), alone.seconds)
         latencies["one at a time"] += [seconds / alone.mean for seconds in queued]
     p99 = {name: percentile(values, 0.99) for name, values in latencies.items()}
@@ -108,10 +109,11 @@ def measure(bench: Bench) -> list[Figure]:
 def tune(bench: Bench) -> dict[tuple[int, float], float]:
     """The static batcher's 99th percentile by largest batch (images) and wait, both latencies in solo times."""
     alone = one_by_one(bench)
-    largest, waits = bench.effort.grid
+    sizes, waits = bench.effort.grid
+    count = bench.effort.tuning_arrivals
     return {
-        (size, wait): percentile(serve(static(bench, size, wait * alone.mean), bench, alone, seed=0), 0.99)
-        for size in largest
+        (size, wait): percentile(serve(static(bench, size, wait * alone.mean), bench, alone, 0, count), 0.99)
+        for size in sizes
         for wait in waits
     }
 
@@ -132,13 +134,13 @@ def static(bench: Bench, largest: int, wait: float) -> Server:
     return StaticBatcher(lambda specs: generate(bench.tiny.pipeline, specs), largest, wait)
 
 
-def serve(server: Server, bench: Bench, alone: Alone, seed: int) -> list[float]:
-    """Latencies in solo times.
+def serve(server: Server, bench: Bench, alone: Alone, seed: int, count: int) -> list[float]:
+    """Latencies of `count` arrivals in solo times.
 
     Raises:
         Unequal: A picture is not the one that was made by itself.
     """
-    due = list(islice(alone.arrivals(seed), bench.effort.arrivals))
+    due = list(islice(alone.arrivals(seed), count))
     crowd, seconds = replay(server, images(bench), due)
     require_equal(crowd.pictures, {f"{i}/{name}": alone.pictures[name] for i, (_, name) in enumerate(due)})
     return [one / alone.mean for one in seconds]

@@ -20,6 +20,7 @@ SMOKE = Effort(
     mixed_steps=(1, 2, 3),
     tail_steps=(1, 2, 3),
     arrivals=8,
+    tuning_arrivals=4,
     grid=((2,), (0.0, 0.5)),
     joins=3,
     single_steps=1,
