@@ -42,7 +42,7 @@ def up() -> None:
     try:
         Platform(settings, console.print).run()
     except PlatformError as error:
-        console.print(f"[red]{error}")
+        console.print(str(error), style="red", markup=False)
         raise typer.Exit(1) from error
 
 

@@ -8,18 +8,16 @@ import pytest
 
 from ops.faults.faults import SHORT
 from ops.faults.run import run
-from tests.services import Missing, Postgres
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_every_accepted_job_ends_once_whatever_is_killed(database: str, tmp_path: Path) -> None:
+def test_every_accepted_job_ends_once_whatever_is_killed(
+    database: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     if database == "postgresql":
-        try:
-            Postgres()
-        except Missing as missing:
-            pytest.skip(str(missing))
+        request.getfixturevalue("postgres")  # skips where there is none
     kills = len(SHORT) + (database == "postgresql")
     campaign = run(tmp_path, database, jobs=60, kills=kills, faults=SHORT, say=print)
     assert campaign.audit.accepted == 60
