@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 LOCK_TTL = 15.0  # seconds after which a silent dispatcher's locks are free
 SWEEPER_TTL = 600.0  # far above any call to the store of artifacts: why is told in `serve.jobs.retention`
-RECONCILER, POSTMAN, SWEEPER = "reconciler", "postman", "sweeper"
+RECONCILER, SWEEPER = "reconciler", "sweeper"
 RESTS_S = 1.0  # between looks at the outbox when no signal came
 SWEEP_EVERY_S = 60.0
 ORPHANS_EVERY_S = 6 * 3600.0
@@ -76,7 +76,7 @@ class Chores:
     def release(self) -> None:
         """Give the locks back, so that the next dispatcher need not wait for them."""
         with contextlib.suppress(StoreUnavailable):
-            for lock in (RECONCILER, POSTMAN, SWEEPER):
+            for lock in (RECONCILER, SWEEPER):
                 self._store.take_lock(lock, self._owner, 0)
 
     async def _reconcile(self) -> None:
@@ -87,11 +87,14 @@ class Chores:
             await asyncio.sleep(self._settings.reconcile_every)
 
     async def _deliver(self) -> None:
-        """Empty the outbox, then wait for a sign of more. What the store can't tell now, it is asked again."""
+        """Empty the outbox, then wait for a sign of more.
+
+        An empty look must not write: a commit is such a sign, and would be the next one.
+        """
         while True:
             seen = self._signals.generation
             with _away():
-                while await self._mine(POSTMAN, LOCK_TTL) and await self._webhooks.run_once():
+                while await self._webhooks.run_once():
                     pass
             await self._signals.changed(seen, timeout=RESTS_S)
 
@@ -111,9 +114,7 @@ class Chores:
             log.info("swept", extra={"artifacts": deleted})
 
     async def _mine(self, lock: str, ttl: float) -> bool:
-        with _away():
-            return await asyncio.to_thread(self._store.take_lock, lock, self._owner, ttl)
-        return False
+        return await asyncio.to_thread(self._store.take_lock, lock, self._owner, ttl)
 
 
 @contextlib.contextmanager
