@@ -263,10 +263,8 @@ class JobStore:
 
     def renew(self, lease: Lease, lease_s: float) -> Renewal:
         """Keep the job for another `lease_s` seconds from now, and learn whether it should stop."""
-        extend = sa.update(jobs).where(held(lease)).returning(jobs.c.cancel_requested)
-        with self._soft.begin() as connection:
-            cancel_requested = connection.scalar(extend.values(lease_until=self._clock() + lease_s))
-        return Renewal(held=cancel_requested is not None, cancel_requested=bool(cancel_requested))
+        asked = self._extend([lease], lease_s)
+        return Renewal(held=lease.job.id in asked, cancel_requested=asked.get(lease.job.id, False))
 
     def renew_all(self, leases: Sequence[Lease], lease_s: float) -> list[Lease]:
         """Keep many jobs for another `lease_s` seconds, in one statement: a dispatcher under load has no time for more.
@@ -274,13 +272,18 @@ class JobStore:
         Returns:
             The leases that are over.
         """
-        if not leases:
-            return []
-        fences = sa.tuple_(jobs.c.id, jobs.c.fence).in_([(lease.job.id, lease.fence) for lease in leases])
-        extend = sa.update(jobs).where(fences, jobs.c.state == "running").returning(jobs.c.id)
-        with self._soft.begin() as connection:
-            kept = set(connection.scalars(extend.values(lease_until=self._clock() + lease_s)))
+        kept = self._extend(leases, lease_s)
         return [lease for lease in leases if lease.job.id not in kept]
+
+    def _extend(self, leases: Sequence[Lease], lease_s: float) -> dict[str, bool]:
+        """Renew those leases that are not over; for each of their jobs, whether someone wants it stopped."""
+        if not leases:
+            return {}
+        fences = sa.tuple_(jobs.c.id, jobs.c.fence).in_([(lease.job.id, lease.fence) for lease in leases])
+        extend = sa.update(jobs).where(fences, jobs.c.state == "running").returning(jobs.c.id, jobs.c.cancel_requested)
+        with self._soft.begin() as connection:
+            rows = connection.execute(extend.values(lease_until=self._clock() + lease_s)).all()
+        return {row.id: bool(row.cancel_requested) for row in rows}
 
     def cancel_requests(self, owner: str) -> list[str]:
         """Ids of the running jobs of `owner` that someone wants stopped; a read, cheap enough for every signal."""
