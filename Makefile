@@ -36,10 +36,10 @@ test-full: setup ## Run the tests of the full-size SD 1.5 architecture (16 GB of
 test-gpu: setup ## Run the tests that need a CUDA device
 	$(BIN)/pytest -m gpu
 
-faults: setup ## Kill every kind of process under load, on both databases, and check the books (20 minutes each)
+faults: setup ## Kill every kind of process under load, on both databases, and check the books (an estimated 20 minutes each)
 	$(BIN)/python -m ops.faults --json build/faults.json
 
-bench: setup ## Measure engine and pipeline on 2 quiet cores (10 min; ARGS="c1 c9 --quick --record" chooses)
+bench: setup ## Measure engine and pipeline on 2 quiet cores (12 min; ARGS="c1 c9 --quick --record" chooses)
 	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=2 MKL_NUM_THREADS=2 $(BIN)/python -m ops.bench $(ARGS)
 
 bench-gpu: setup ## Measure the engine at full size on a CUDA device (8 minutes)

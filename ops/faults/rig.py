@@ -40,17 +40,13 @@ class Rig:
     def __init__(self, folder: Path, database: str | None = None, settings: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.database_url = database or f"sqlite:///{folder / 'data' / 'jobs.db'}"
-        self.port = free_port()
+        self.port, self.metrics_port = free_port(), free_port()
         self.environment = os.environ | {
             "CN_DATA_DIR": str(folder / "data"),
             "CN_DATABASE": self.database_url,
             "CN_PORT": str(self.port),
-            "CN_METRICS_PORT": str(free_port()),
+            "CN_METRICS_PORT": str(self.metrics_port),
             "CN_RECONCILE_EVERY": "0.5",
-            "CN_LEASE": "6",  # a silent dispatcher is missed soon
-            "CN_JOBS_IN_FLIGHT": "4",  # fewer than are unfinished, so that some are queued
-            "CN_ATTEMPTS": "20",  # many kills fall on one job
-            "CN_WEBHOOK_HOSTS": '["127.0.0.1"]',
             **(settings or {}),
         }
         self._up: subprocess.Popen[bytes] | None = None

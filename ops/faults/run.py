@@ -24,6 +24,14 @@ from tests.services import Postgres
 WINDOW = 8
 """Jobs that are unfinished at once."""
 
+SETTINGS = {
+    "CN_LEASE": "6",  # a silent dispatcher is missed soon
+    "CN_JOBS_IN_FLIGHT": "4",  # fewer than are unfinished, so that some are queued
+    "CN_ATTEMPTS": "20",  # many kills fall on one job
+    "CN_WEBHOOK_HOSTS": '["127.0.0.1"]',
+}
+"""Of the platform under test."""
+
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
@@ -64,7 +72,7 @@ def run(
     server = Postgres() if database == "postgresql" else None
     with server or nullcontext():
         url = server.url() if server else None
-        with Receiver() as receiver, Rig(folder, url) as rig:
+        with Receiver() as receiver, Rig(folder, url, SETTINGS) as rig:
             ledger = Ledger(rig.url, receiver.url, WINDOW, photograph())
             ledger.start()
             outcomes = []
