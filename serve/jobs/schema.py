@@ -39,7 +39,12 @@ jobs = sa.Table(
     sa.Column("retention", sa.Double, nullable=False, server_default="604800"),  # seconds from its end
     sa.Column("expires_at", sa.Double),  # set at its end
     sa.Column("expired_at", sa.Double),  # set when the result was cleared
+    sa.Column("priority", sa.String, nullable=False, server_default="interactive"),  # inside its tenant
+    sa.Column("deadline", sa.Double),  # epoch seconds after which it is not wanted any more
+    sa.Column("rows", sa.Integer, nullable=False, server_default="0"),  # UNet rows of all its images
+    sa.Column("gflop", sa.Double, nullable=False, server_default="0"),  # of all its images: what it costs
     sa.Index("jobs_by_age", "state", "created_at", "id"),
+    sa.Index("jobs_by_turn", "state", "tenant", "priority", "created_at", "id"),
     sa.Index("jobs_by_lease", "state", "lease_until"),
     sa.Index("jobs_by_tenant", "tenant", "created_at", "id"),
     sa.Index("jobs_by_expiry", "expired_at", "expires_at"),
@@ -81,6 +86,7 @@ usage = sa.Table(
     sa.Column("gpu_seconds", sa.Double, nullable=False),
     sa.Column("at", sa.Double, nullable=False),
     sa.Column("day", sa.String, nullable=False),  # of `at`, in UTC
+    sa.Column("gflop", sa.Double, nullable=False, server_default="0"),
     sa.Index("usage_by_tenant", "tenant", "at"),
 )
 
@@ -144,4 +150,79 @@ locks = sa.Table(
     sa.Column("name", sa.String, primary_key=True),
     sa.Column("owner", sa.String, nullable=False),
     sa.Column("until", sa.Double, nullable=False),
+)
+
+# Who may use the platform, and how much of it: `serve.tenancy` owns these.
+
+tenants = sa.Table(
+    "tenants",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("weight", sa.Double, nullable=False),  # of its share, against the others'
+    sa.Column("limits", _JSON, nullable=False),  # as declared; what it does not name is not limited
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("removed_at", sa.Double),  # its keys open nothing from then on; jobs and usage stay
+)
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("tenant", sa.ForeignKey("tenants.name"), nullable=False),
+    sa.Column("role", sa.String, nullable=False),
+    sa.Column("name", sa.String, nullable=False),  # for people
+    sa.Column("hash", sa.String, nullable=False),  # SHA-256 of the secret, which nobody keeps
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("expires_at", sa.Double),
+    sa.Column("revoked_at", sa.Double),
+    sa.Index("keys_by_tenant", "tenant", "created_at"),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("actor", sa.String, nullable=False),  # a key's id, a token's subject, or the operator's shell
+    sa.Column("tenant", sa.String, nullable=False),
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("data", _JSON, nullable=False),
+    sa.Index("audit_by_tenant", "tenant", "id"),
+    sqlite_autoincrement=True,
+)
+
+rates = sa.Table(
+    "rates",
+    metadata,
+    sa.Column("tenant", sa.String, primary_key=True),
+    sa.Column("due", sa.Double, nullable=False),  # when a caller at exactly its rate would come next
+)
+
+spent = sa.Table(
+    "spent",
+    metadata,
+    sa.Column("tenant", sa.String, primary_key=True),
+    sa.Column("day", sa.String, primary_key=True),  # in UTC
+    sa.Column("images", sa.BigInteger, nullable=False),  # accepted, less what failed or was cancelled
+    sa.Column("gflop", sa.Double, nullable=False),  # likewise
+)
+
+# Whose turn it is, and how long things take: `fairness` and `pace` tell what the columns mean.
+
+turns = sa.Table(
+    "turns",
+    metadata,
+    sa.Column("tenant", sa.String, primary_key=True),
+    sa.Column("served", sa.Double, nullable=False),  # virtual time
+    sa.Column("waiting", sa.Boolean, nullable=False),  # whether jobs were left when it was last looked at
+)
+
+paces = sa.Table(
+    "paces",
+    metadata,
+    sa.Column("worker", sa.String, primary_key=True),
+    sa.Column("fixed", sa.Double, nullable=False),  # seconds of a step, whatever is in it
+    sa.Column("per_gflop", sa.Double, nullable=False),  # seconds more for each GFLOP
+    sa.Column("gflop", sa.Double, nullable=False),  # of a full batch's step
+    sa.Column("at", sa.Double, nullable=False),
 )
