@@ -13,11 +13,13 @@
     │   └── NotFinished            the job has not made it yet
     ├── Gone                  410  it was there, and its time is over
     ├── TooManyRequests       429  more at once than one team may have
+    │   └── DeadlineUnreachable    it would not be done in time
     ├── ModelNotReady         503  nothing is served yet
     ├── Overloaded            503  accepted nothing; try again later
     ├── TimedOut              504  the job goes on, the caller's wait is over
     ├── JobFailed             500  an accepted job ended in failure
-    │   └── JobCancelled      409  an accepted job was cancelled
+    │   ├── JobCancelled      409  an accepted job was cancelled
+    │   └── DeadlineMissed    504  an accepted job could not be started in time
     └── Internal              500  our fault, with a request id and nothing else
 
 `serve.api.problems` is the only place that turns them into RFC 9457 answers; the same `problem()` data is stored
@@ -150,6 +152,12 @@ class TooManyRequests(ServeError):
     status, type, title = 429, "too-many-requests", "Too many at once"
 
 
+class DeadlineUnreachable(TooManyRequests):
+    """The job would not be done before its deadline, so it was not accepted."""
+
+    type, title = "deadline-unreachable", "The deadline can't be met"
+
+
 class ModelNotReady(ServeError):
     """Nothing is served yet."""
 
@@ -178,6 +186,12 @@ class JobCancelled(JobFailed):
     """An accepted job was cancelled."""
 
     status, type, title = 409, "job-cancelled", "The job was cancelled"
+
+
+class DeadlineMissed(JobFailed):
+    """An accepted job waited for so long that its deadline can't be met any more; it was not started."""
+
+    status, type, title = 504, "deadline-missed", "The deadline was missed"
 
 
 class Internal(ServeError):

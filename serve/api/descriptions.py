@@ -62,6 +62,9 @@ class JobAnswer(BaseModel):
                     "state": "running",
                     "attempt": 1,
                     "position": None,
+                    "predicted_s": None,
+                    "priority": "interactive",
+                    "deadline": None,
                     "progress": {"steps": [20, 11], "of": 20},
                     "n": 2,
                     "parameters": {"prompt": "a brass washer", "seed": 7, "steps": 20, "width": 256, "height": 256},
@@ -98,7 +101,12 @@ class JobAnswer(BaseModel):
         description="The last three are the end: nothing changes after them but that the result expires."
     )
     attempt: int = Field(description="How often it was started; again after a worker was lost, with the same seeds.")
-    position: int | None = Field(description="Jobs before it while it is queued.")
+    position: int | None = Field(
+        description="Jobs before it while it is queued, in the fair order: exact inside your team, others' by estimate."
+    )
+    predicted_s: float | None = Field(description="Seconds until it is predicted to be done, while it is queued.")
+    priority: Literal["interactive", "batch"]
+    deadline: float | None = Field(description="When it is not wanted any more, unless it was started before.")
     progress: ProgressAnswer | None
     n: int = Field(description="Images asked for.")
     parameters: dict[str, Any] = Field(description="All of them, as used.")
@@ -142,12 +150,16 @@ def describe(store: JobStore, job: Job) -> JobAnswer:
     """All that a client may know. Reads from the store, so it belongs in a thread."""
     made = Made.by(store, job)
     progress = job.progress
+    standing = store.standing(job) if job.state == "queued" else None
     return JobAnswer(
         id=job.id,
         kind=job.spec.kind,
         state=job.state,
         attempt=job.attempt,
-        position=store.position(job) if job.state == "queued" else None,
+        position=None if standing is None else standing.position,
+        predicted_s=None if standing is None else standing.predicted_s,
+        priority=job.priority,
+        deadline=job.deadline,
         progress=None if progress is None else ProgressAnswer(steps=progress["steps"], of=progress["of"]),
         n=job.spec.n,
         parameters=parameters(job.spec),

@@ -118,9 +118,9 @@ class Look:
         """Look now."""
         events = store.events(job.id, after)
         current = store.get(job.id) or job
-        position = store.position(current) if current.state == "queued" else None
+        standing = store.standing(current) if current.state == "queued" else None
         end = describe(store, current).model_dump() if current.terminal else None
-        return cls(events, current, position, end)
+        return cls(events, current, None if standing is None else standing.position, end)
 
     @property
     def phase(self) -> tuple[str, int]:

@@ -28,6 +28,8 @@ from starlette.responses import Response
 from serve.errors import (
     BodyTooLarge,
     Conflict,
+    DeadlineMissed,
+    DeadlineUnreachable,
     Gone,
     IdempotencyInFlight,
     IdempotencyMismatch,
@@ -55,6 +57,8 @@ KINDS: Mapping[str, type[ServeError]] = {
     for kind in (
         BodyTooLarge,
         Conflict,
+        DeadlineMissed,
+        DeadlineUnreachable,
         Gone,
         IdempotencyInFlight,
         IdempotencyMismatch,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from serve.jobs.fairness import Priority
 from serve.jobs.spec import JobSpec
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -110,6 +111,10 @@ class Job:
         idempotency_key: What its submission was named by its client.
         expires_at: When the result of a terminal job goes.
         expired_at: When it went: the state stays, `result` is none.
+        priority: Inside its team.
+        deadline: When it is not wanted any more, unless it was started before.
+        rows: UNet rows of all its images.
+        gflop: What it costs.
     """
 
     id: str
@@ -129,6 +134,10 @@ class Job:
     idempotency_key: str | None
     expires_at: float | None
     expired_at: float | None
+    priority: Priority
+    deadline: float | None
+    rows: int
+    gflop: float
 
     @property
     def terminal(self) -> bool:

@@ -1,4 +1,4 @@
-"""A tenant's jobs page by page, and a queued job's place in the queue."""
+"""A tenant's jobs page by page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from serve.errors import InvalidRequest
 from serve.jobs.job import Job, Page, State
 from serve.jobs.schema import jobs
-from serve.jobs.transitions import CLAIM_ORDER, QUEUED, read
+from serve.jobs.transitions import read
 
 
 def page(connection: sa.Connection, tenant: str, states: Collection[State], after: str | None, limit: int) -> Page:
@@ -29,14 +29,6 @@ def page(connection: sa.Connection, tenant: str, states: Collection[State], afte
     query = query.order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit + 1)
     found = [read(row) for row in connection.execute(query)]
     return Page(tuple(found[:limit]), _cursor(found[limit - 1]) if len(found) > limit else None)
-
-
-def position(connection: sa.Connection, job_id: str) -> int | None:
-    """How many jobs are claimed before this one; none where it does not wait."""
-    mine = sa.select(*CLAIM_ORDER).where(QUEUED, jobs.c.id == job_id).subquery()
-    before = QUEUED & (sa.tuple_(*CLAIM_ORDER) < sa.tuple_(*mine.c))
-    query = sa.select(sa.func.count(jobs.c.id)).select_from(mine.outerjoin(jobs, before)).group_by(mine.c.id)
-    return connection.scalar(query)
 
 
 def _cursor(job: Job) -> str:

@@ -11,6 +11,7 @@ metadata = sa.MetaData()
 # JSON and not JSONB: what a spec says comes back as it was written, to the last digit, and nothing searches inside.
 _JSON = sa.JSON(none_as_null=True)
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # only INTEGER PRIMARY KEY counts by itself in SQLite
+_DEADLINE = sa.text("deadline IS NOT NULL")  # most jobs have none
 
 jobs = sa.Table(
     "jobs",
@@ -44,7 +45,9 @@ jobs = sa.Table(
     sa.Column("rows", sa.Integer, nullable=False, server_default="0"),  # UNet rows of all its images
     sa.Column("gflop", sa.Double, nullable=False, server_default="0"),  # of all its images: what it costs
     sa.Index("jobs_by_age", "state", "created_at", "id"),
-    sa.Index("jobs_by_turn", "state", "tenant", "priority", "created_at", "id"),
+    # With all that the fair order asks of a job that waits, so that the rows themselves are left alone.
+    sa.Index("jobs_by_turn", "state", "tenant", "priority", "created_at", "id", "rows", "gflop"),
+    sa.Index("jobs_by_deadline", "state", "deadline", sqlite_where=_DEADLINE, postgresql_where=_DEADLINE),
     sa.Index("jobs_by_lease", "state", "lease_until"),
     sa.Index("jobs_by_tenant", "tenant", "created_at", "id"),
     sa.Index("jobs_by_expiry", "expired_at", "expires_at"),
@@ -224,5 +227,6 @@ paces = sa.Table(
     sa.Column("fixed", sa.Double, nullable=False),  # seconds of a step, whatever is in it
     sa.Column("per_gflop", sa.Double, nullable=False),  # seconds more for each GFLOP
     sa.Column("gflop", sa.Double, nullable=False),  # of a full batch's step
+    sa.Column("rows", sa.Integer, nullable=False),  # of a full batch
     sa.Column("at", sa.Double, nullable=False),
 )

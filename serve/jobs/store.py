@@ -12,9 +12,10 @@ has taken every attempt with it, sets it aside as failed. Spec and digest never 
 
 Every change of state is one transaction with all that follows from it: its event, and at the end the usage, the
 webhook's delivery, the hold on what was made. PostgreSQL takes the same statements as SQLite: `FOR UPDATE SKIP LOCKED`,
-which SQLite leaves out because its writers come one at a time.
+which SQLite leaves out because its writers come one at a time. Who is claimed next is `fairness`'s to say, and how that
+is asked of the tables `claiming`'s.
 
-Other nouns have modules of their own and hang on the store: `idempotency`, `deliveries`, `usage`, `retention`.
+Other nouns have modules of their own and hang on the store: `idempotency`, `deliveries`, `usage`, `retention`, `paces`.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from serve.jobs import listing
+from serve.jobs import claiming, listing, standing
+from serve.jobs.cost import FREE, Cost
 from serve.jobs.database import durable, soft, upsert
 from serve.jobs.deliveries import Deliveries
+from serve.jobs.fairness import Priority
 from serve.jobs.idempotency import Idempotency, Reservation, bind
 from serve.jobs.job import (
     STATES,
@@ -46,21 +49,19 @@ from serve.jobs.job import (
     Terminal,
     new_id,
 )
-from serve.jobs.retention import Retention, hold, mark
+from serve.jobs.paces import Paces
+from serve.jobs.retention import Retention, hold
 from serve.jobs.schema import events, jobs, locks, serving
 from serve.jobs.signals import notify
 from serve.jobs.spec import JobSpec
+from serve.jobs.standing import Standing
 from serve.jobs.transitions import (
-    CLAIM_ORDER,
-    QUEUED,
     LeaseLost,
-    expired,
     find,
     finish,
     held,
     leased,
     put_back,
-    put_back_expired,
     read,
     record,
     succeed,
@@ -123,6 +124,7 @@ class JobStore:
         self.deliveries = Deliveries(engine, clock)
         self.usage = Usage(engine)
         self.retention = Retention(engine, clock)
+        self.paces = Paces(engine, clock)
 
     # What the api does.
 
@@ -135,6 +137,9 @@ class JobStore:
         mark: int = 0,
         reservation: Reservation | None = None,
         webhook: str | None = None,
+        cost: Cost = FREE,
+        priority: Priority = "interactive",
+        deadline_s: float | None = None,
     ) -> Job:
         """Queue a job pinned to `model`; it is durable when this returns.
 
@@ -145,6 +150,9 @@ class JobStore:
             mark: `retention.mark()` of before its pictures were stored or found.
             reservation: The idempotency key that is to name it.
             webhook: Where its end is told.
+            cost: What its team is charged for it.
+            priority: Inside its team.
+            deadline_s: Seconds from now after which it is not wanted any more.
 
         Raises:
             ArtifactsSwept: Read the mark, store the pictures and submit again.
@@ -165,6 +173,10 @@ class JobStore:
                 "retention": self._retention_s,
                 "webhook": webhook,
                 "idempotency_key": None if reservation is None else reservation.key,
+                "priority": priority,
+                "deadline": None if deadline_s is None else now + deadline_s,
+                "rows": cost.rows,
+                "gflop": cost.gflop,
             }
             job = read(connection.execute(_SUBMIT, row).one())
             if reservation is not None:
@@ -193,10 +205,15 @@ class JobStore:
         with self._reads.connect() as connection:
             return listing.page(connection, tenant, states, after, limit)
 
-    def position(self, job: Job) -> int | None:
-        """How many jobs are claimed before this queued one; none where it does not wait (any more)."""
+    def standing(self, job: Job) -> Standing | None:
+        """Where a queued job stands; none where it does not wait (any more)."""
         with self._reads.connect() as connection:
-            return listing.position(connection, job.id)
+            return standing.standing(connection, job.id, self._clock())
+
+    def outlook(self, tenant: str, priority: Priority, cost: Cost) -> Standing:
+        """Where a job would stand that `tenant` submitted now."""
+        with self._reads.connect() as connection:
+            return standing.outlook(connection, tenant, priority, cost, self._clock())
 
     def events(self, job_id: str, after: int = 0) -> list[Event]:
         """The job's events with ids above `after`, oldest first."""
@@ -230,36 +247,31 @@ class JobStore:
 
     # What a dispatcher does.
 
-    def claim(self, owner: str, lease_s: float, limit: int) -> list[Lease]:
-        """Start up to `limit` jobs, the oldest first; each is `owner`'s for `lease_s` seconds."""
-        if limit < 1:
+    def claim(self, owner: str, lease_s: float, room: int) -> list[Lease]:
+        """Start jobs, in the fair order, while there is room; each is `owner`'s for `lease_s` seconds.
+
+        Args:
+            owner: Who works on them.
+            lease_s: For how long, unless it renews.
+            room: UNet rows. A job without any counts as one, so that this bounds the number of jobs too; the last may
+                need more than is left.
+        """
+        if room < 1:
             return []
         with self._reads.connect() as connection:  # most wake-ups bring no work: find that out without the write lock
-            if connection.scalar(sa.select(jobs.c.id).where(QUEUED | expired(self._clock())).limit(1)) is None:
+            if not claiming.work(connection, self._clock()):
                 return []
         with self._writes.begin() as connection:
-            now = self._clock()  # read under the lock, whose wait must not come off the lease
-            since = mark(connection)
-            put_back_expired(connection, now)
-            pick = sa.select(jobs.c.id).where(QUEUED).order_by(*CLAIM_ORDER).limit(limit)
-            ids = connection.scalars(pick.with_for_update(skip_locked=True)).all()
-            start = (
-                sa.update(jobs)
-                .where(jobs.c.id.in_(ids))
-                .values(
-                    state="running",
-                    attempt=jobs.c.attempt + 1,
-                    fence=jobs.c.fence + 1,
-                    lease_owner=owner,
-                    lease_until=now + lease_s,
-                    started_at=sa.func.coalesce(jobs.c.started_at, now),
-                )
-                .returning(*jobs.c)
-            )
-            rows = {row.id: row for row in connection.execute(start)}
-            for job_id in ids:
-                record(connection, job_id, "started", {"attempt": rows[job_id].attempt}, now)
-        return [Lease(read(row), owner, row.fence, row.attempt, since) for row in map(rows.__getitem__, ids)]
+            # The clock is read under the lock, whose wait must not come off the lease.
+            return claiming.claim(connection, owner, lease_s, room, self._clock)
+
+    def end_late(self) -> None:
+        """End jobs whose deadline has passed while they waited; a claim does so too."""
+        with self._reads.connect() as connection:
+            if connection.scalar(sa.select(jobs.c.id).where(claiming.late(self._clock())).limit(1)) is None:
+                return
+        with self._writes.begin() as connection:
+            claiming.end_late(connection, self._clock())
 
     def renew(self, lease: Lease, lease_s: float) -> Renewal:
         """Keep the job for another `lease_s` seconds from now, and learn whether it should stop."""

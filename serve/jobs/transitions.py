@@ -20,12 +20,6 @@ from serve.jobs.signals import notify
 from serve.jobs.spec import JobSpec
 from serve.jobs.usage import record_usage
 
-CLAIM_ORDER = (jobs.c.created_at, jobs.c.id)
-"""Who is next: the oldest."""
-
-QUEUED = jobs.c.state == "queued"
-"""Rows that wait for a worker."""
-
 # Built once: the api finds a job at every signal, and putting a statement together costs more than running it.
 _FIND = sa.select(jobs).where(jobs.c.id == sa.bindparam("job_id"))
 _RECORD = sa.insert(events)
@@ -162,4 +156,8 @@ def read(row: sa.Row[Any]) -> Job:
         idempotency_key=row.idempotency_key,
         expires_at=row.expires_at,
         expired_at=row.expired_at,
+        priority=row.priority,
+        deadline=row.deadline,
+        rows=row.rows,
+        gflop=row.gflop,
     )

@@ -20,7 +20,7 @@ def main(url: str, owner: str, lease_s: float, lives: int) -> None:
     engine = open_database(url)
     store = JobStore(engine)
     while (counts := store.counts())["queued"] + counts["running"]:
-        leases = store.claim(owner, lease_s, limit=3)
+        leases = store.claim(owner, lease_s, room=3)
         if not leases:
             time.sleep(0.02)
         for lease in leases:

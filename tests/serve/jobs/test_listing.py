@@ -1,4 +1,4 @@
-"""A tenant's jobs page by page, and a queued job's place."""
+"""A tenant's jobs page by page."""
 
 from __future__ import annotations
 
@@ -86,21 +86,3 @@ def test_what_is_no_cursor_is_refused(store, cursor):
     with pytest.raises(InvalidRequest) as refused:
         store.page("demo", after=cursor)
     assert refused.value.field == "cursor"
-
-
-def test_the_oldest_waits_for_nobody(store, submit):
-    jobs = [submit("red"), submit("blue"), submit("red")]
-    assert [store.position(job) for job in jobs] == [0, 1, 2]
-
-
-def test_a_job_moves_up_as_others_are_claimed_or_cancelled(store, submit, claim_one):
-    jobs = [submit() for _ in range(4)]
-    claim_one()
-    store.request_cancel(jobs[1].id, "demo")
-    assert [store.position(job) for job in jobs] == [None, None, 0, 1]
-
-
-def test_a_job_that_is_tried_again_has_its_old_place(store, submit, claim_one):
-    first, second = submit(), submit()
-    store.retry(claim_one(), {"type": "internal"})
-    assert (store.position(first), store.position(second)) == (0, 1)

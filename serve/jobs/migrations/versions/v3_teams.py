@@ -18,7 +18,10 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("deadline", sa.Double))
     op.add_column("jobs", sa.Column("rows", sa.Integer, nullable=False, server_default="0"))
     op.add_column("jobs", sa.Column("gflop", sa.Double, nullable=False, server_default="0"))
-    op.create_index("jobs_by_turn", "jobs", ["state", "tenant", "priority", "created_at", "id"])
+    turn = ["state", "tenant", "priority", "created_at", "id", "rows", "gflop"]
+    op.create_index("jobs_by_turn", "jobs", turn)
+    some = sa.text("deadline IS NOT NULL")
+    op.create_index("jobs_by_deadline", "jobs", ["state", "deadline"], sqlite_where=some, postgresql_where=some)
     op.add_column("usage", sa.Column("gflop", sa.Double, nullable=False, server_default="0"))
     op.create_table(
         "tenants",
@@ -75,6 +78,7 @@ def upgrade() -> None:
         sa.Column("fixed", sa.Double, nullable=False),
         sa.Column("per_gflop", sa.Double, nullable=False),
         sa.Column("gflop", sa.Double, nullable=False),
+        sa.Column("rows", sa.Integer, nullable=False),
         sa.Column("at", sa.Double, nullable=False),
     )
 
@@ -84,6 +88,7 @@ def downgrade() -> None:
     for table in TABLES:
         op.drop_table(table)
     op.drop_column("usage", "gflop")
+    op.drop_index("jobs_by_deadline", "jobs")
     op.drop_index("jobs_by_turn", "jobs")
     for column in COLUMNS:
         op.drop_column("jobs", column)

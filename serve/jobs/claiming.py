@@ -1,0 +1,147 @@
+"""How jobs are started: the fair order of `fairness`, in one transaction with the turns that follow from it.
+
+Of several dispatchers one claims at a time: on PostgreSQL the table of turns is locked first (SQLite's writers are
+alone anyway), or two would start by the same counters. Submitting, cancelling and whatever workers write go on meanwhile: a
+job that is cancelled between the look at it and its start is not started, and not charged.
+
+A job whose deadline can't be met any more is ended before it is started, at no charge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from serve.errors import DeadlineMissed
+from serve.jobs.cost import Cost
+from serve.jobs.database import upsert
+from serve.jobs.fairness import Head, Plan, plan
+from serve.jobs.job import Lease
+from serve.jobs.prediction import Capacity
+from serve.jobs.queue import QUEUED, read_heads, read_paces, read_running, read_turns, read_weights
+from serve.jobs.retention import mark
+from serve.jobs.schema import jobs, turns
+from serve.jobs.transitions import expired, finish, put_back_expired, read, record
+
+MOST_LATE = 100
+"""Jobs that are ended at once for being late."""
+
+
+def work(connection: sa.Connection, now: float) -> bool:
+    """Whether a claim would find anything; a read that is cheap enough for every wake-up."""
+    return connection.scalar(sa.select(jobs.c.id).where(QUEUED | expired(now)).limit(1)) is not None
+
+
+def late(now: float) -> sa.ColumnElement[bool]:
+    """Jobs that wait though their deadline has passed."""
+    return QUEUED & jobs.c.deadline.is_not(None) & (jobs.c.deadline <= now)
+
+
+def claim(connection: sa.Connection, owner: str, lease_s: float, room: int, clock: Callable[[], float]) -> list[Lease]:
+    """Start jobs in the fair order while there is room, in UNet rows; each is `owner`'s for `lease_s` seconds."""
+    _one_at_a_time(connection)
+    now = clock()
+    since = mark(connection)
+    put_back_expired(connection, now)
+    end_late(connection, now)
+    wanted = _plan(connection, room, now)
+    rows = _start(connection, wanted.started, owner, lease_s, now)
+    _write_turns(connection, wanted)
+    started = [rows[head.id] for head in wanted.started]
+    for row in started:
+        record(connection, row.id, "started", {"attempt": row.attempt}, now)
+    return [Lease(read(row), owner, row.fence, row.attempt, since) for row in started]
+
+
+def end_late(connection: sa.Connection, now: float) -> None:
+    """End jobs whose deadline has passed while they waited."""
+    for job_id in connection.scalars(sa.select(jobs.c.id).where(late(now)).limit(MOST_LATE)).all():
+        _miss(connection, job_id, now)
+
+
+def _plan(connection: sa.Connection, room: int, now: float) -> Plan:
+    """The policy over the heads whose rows this transaction could lock, without those that would be late."""
+    turns_, weights = read_turns(connection), read_weights(connection)
+    without: set[str] = set()  # being cancelled, or ended here
+    while True:
+        heads = read_heads(connection, room + 1 + len(without))
+        lines = {tenant: [head for head in line if head.id not in without] for tenant, line in heads.items()}
+        wanted = plan(turns_, weights, {tenant: line for tenant, line in lines.items() if line}, room)
+        locked = _lock(connection, wanted.started)
+        hopeless = _hopeless(connection, locked, now)
+        for job_id in hopeless:
+            _miss(connection, job_id, now)
+        lost = {head.id for head in wanted.started} - {row.id for row in locked} | set(hopeless)
+        if not lost:
+            return wanted
+        without |= lost
+
+
+def _lock(connection: sa.Connection, heads: Sequence[Head]) -> Sequence[sa.Row[Any]]:
+    """The rows of jobs that still wait and that nobody is about to cancel; theirs to keep until the end."""
+    if not heads:
+        return ()
+    these = jobs.c.id.in_([head.id for head in heads]) & QUEUED
+    columns = (jobs.c.id, jobs.c.deadline, jobs.c.spec, jobs.c.rows, jobs.c.gflop)
+    return tuple(connection.execute(sa.select(*columns).where(these).with_for_update(skip_locked=True)))
+
+
+def _hopeless(connection: sa.Connection, locked: Sequence[sa.Row[Any]], now: float) -> list[str]:
+    """Those that would not meet their deadline if they were started now."""
+    urgent = [row for row in locked if row.deadline is not None]
+    capacity = Capacity.of(read_paces(connection, now)) if urgent else None
+    if capacity is None:
+        return []
+    busy = sum(job.rows for job in read_running(connection, now))
+    return [row.id for row in urgent if now + capacity.own_s(cost_of(row), busy) > row.deadline]
+
+
+def cost_of(row: sa.Row[Any]) -> Cost:
+    """What a row's job was priced at."""
+    steps = row.spec["steps"]
+    return Cost(row.rows, row.gflop, steps, row.gflop / steps if steps else 0.0)
+
+
+def _miss(connection: sa.Connection, job_id: str, now: float) -> None:
+    error = DeadlineMissed("The deadline could not be met any more, so the job was not started.")
+    finish(connection, (jobs.c.id == job_id) & QUEUED, "failed", now, error.problem())
+
+
+def _start(
+    connection: sa.Connection, heads: Sequence[Head], owner: str, lease_s: float, now: float
+) -> dict[str, sa.Row[Any]]:
+    """Make the jobs of `heads` the owner's; their rows by id."""
+    if not heads:
+        return {}
+    start = (
+        sa.update(jobs)
+        .where(jobs.c.id.in_([head.id for head in heads]))
+        .values(
+            state="running",
+            attempt=jobs.c.attempt + 1,
+            fence=jobs.c.fence + 1,
+            lease_owner=owner,
+            lease_until=now + lease_s,
+            started_at=sa.func.coalesce(jobs.c.started_at, now),
+        )
+        .returning(*jobs.c)
+    )
+    return {row.id: row for row in connection.execute(start)}
+
+
+def _write_turns(connection: sa.Connection, wanted: Plan) -> None:
+    rows = [
+        {"tenant": tenant, "served": turn.served, "waiting": turn.waiting}
+        for tenant, turn in sorted(wanted.turns.items())
+    ]
+    if rows:
+        write = upsert(connection, turns)
+        values = {"served": write.excluded.served, "waiting": write.excluded.waiting}
+        connection.execute(write.on_conflict_do_update(index_elements=["tenant"], set_=values), rows)
+
+
+def _one_at_a_time(connection: sa.Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("LOCK TABLE turns IN SHARE ROW EXCLUSIVE MODE")

@@ -1,0 +1,186 @@
+"""Whose turn it is. Pure policy: no SQL, no clock.
+
+Teams share by weighted virtual time: each has a counter of the work (GFLOP) it was served, divided by its weight, and
+the next job is the one that would bring its team's counter least far (weighted fair queueing; the counters are VTC's).
+So of two teams that always have jobs waiting each gets its weight's share of the work, whatever its jobs' number and
+size, and a team with little to do does not wait behind one with much.
+
+- **Nobody saves up.** A team that comes back is lifted to the counter of those who kept waiting: being idle is neither
+  credit nor debt. Where nobody waited it starts even with the one served most.
+- **Charged once.** A job is charged when it is started first. An attempt that we made necessary is free, and comes at
+  its old place.
+- **Inside a team** `interactive` comes before `batch`, then age decides.
+- **By rows.** Jobs are started while there is room, counted in UNet rows; the last may need more than is left, so that
+  a large job is not overtaken by small ones for ever. A job without rows (a control map) counts as one.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Priority = Literal["interactive", "batch"]
+
+PRIORITIES: tuple[Priority, ...] = ("interactive", "batch")
+"""In the order in which a team's jobs start."""
+
+LEAST_GFLOP = 1e-3
+"""What any job is charged: turns must pass between teams whose jobs cost nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """How far a team has been served.
+
+    Attributes:
+        served: Virtual time: GFLOP by weight, and what it was lifted by.
+        waiting: Whether it had jobs left when somebody last looked.
+    """
+
+    served: float = 0.0
+    waiting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A job that waits at the front of its team's line.
+
+    Attributes:
+        gflop: What its start is charged: nothing where an earlier start was.
+        rows: Seats it takes.
+    """
+
+    id: str
+    tenant: str
+    created_at: float
+    rows: int
+    gflop: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to start, in this order, and the turns that differ from before."""
+
+    started: tuple[Head, ...]
+    turns: Mapping[str, Turn]
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Some jobs of a team that wait.
+
+    Attributes:
+        oldest: When the first of them came; infinite where there is none.
+    """
+
+    jobs: int = 0
+    rows: int = 0
+    gflop: float = 0.0
+    oldest: float = math.inf
+
+    @property
+    def charge(self) -> float:
+        """What starting them all is charged."""
+        return max(self.gflop, self.jobs * LEAST_GFLOP)
+
+    def __add__(self, other: Backlog) -> Backlog:
+        return Backlog(
+            self.jobs + other.jobs, self.rows + other.rows, self.gflop + other.gflop, min(self.oldest, other.oldest)
+        )
+
+
+def charge(gflop: float, first: bool) -> float:
+    """What a start is charged."""
+    return max(gflop, LEAST_GFLOP) if first else 0.0
+
+
+def virtual_times(turns: Mapping[str, Turn], waiting: Collection[str]) -> dict[str, float]:
+    """The counters of the teams that wait, those that came back lifted."""
+    stayed = [turns[tenant].served for tenant in waiting if tenant in turns and turns[tenant].waiting]
+    now = min(stayed) if stayed else max((turn.served for turn in turns.values()), default=0.0)
+    times = {}
+    for tenant in waiting:
+        turn = turns.get(tenant, Turn())
+        times[tenant] = turn.served if turn.waiting else max(turn.served, now)
+    return times
+
+
+def plan(
+    turns: Mapping[str, Turn], weights: Mapping[str, float], heads: Mapping[str, Sequence[Head]], room: int
+) -> Plan:
+    """Pick what starts now.
+
+    Args:
+        turns: Of all teams that ever had one.
+        weights: Of teams; 1 for those that are not named.
+        heads: Each waiting team's first jobs in their order: all of them, or more than there is room for.
+        room: Rows.
+    """
+    served = virtual_times(turns, heads)
+    lines = {tenant: iter(line) for tenant, line in heads.items()}
+    fronts: list[tuple[float, float, str, Head]] = []
+
+    def queue(tenant: str) -> None:
+        head = next(lines[tenant], None)
+        if head is not None:
+            finish = served[tenant] + head.gflop / weights.get(tenant, 1.0)
+            heapq.heappush(fronts, (finish, head.created_at, head.id, head))
+
+    for tenant in lines:
+        queue(tenant)
+    started = []
+    while room > 0 and fronts:
+        finish, _, _, head = heapq.heappop(fronts)
+        started.append(head)
+        served[head.tenant] = finish
+        room -= max(1, head.rows)
+        queue(head.tenant)
+    left = {head.tenant for _, _, _, head in fronts}
+    after = {tenant: Turn(time, tenant in left) for tenant, time in served.items()}
+    after |= {tenant: Turn(turn.served) for tenant, turn in turns.items() if turn.waiting and tenant not in served}
+    return Plan(tuple(started), {tenant: turn for tenant, turn in after.items() if turn != turns.get(tenant)})
+
+
+def ahead(
+    turns: Mapping[str, Turn],
+    weights: Mapping[str, float],
+    waiting: Mapping[str, Backlog],
+    tenant: str,
+    before: Backlog,
+    job: Head,
+) -> Backlog:
+    """What starts before a job, if nobody sends anything more: exact inside its team.
+
+    Of other teams only the sums are looked at, and their jobs taken to be of one size.
+
+    Args:
+        turns: As for `plan`.
+        weights: As for `plan`.
+        waiting: All that wait, by team.
+        tenant: Whose job it is.
+        before: Those of its team that come before it.
+        job: As it would be at the front.
+    """
+    times = virtual_times(turns, {*waiting, tenant})
+    finish = times[tenant] + (before.charge + job.gflop) / weights.get(tenant, 1.0)
+    oldest = min(before.oldest, job.created_at)
+    total = before
+    for other, theirs in waiting.items():
+        if other != tenant and theirs.jobs:
+            total += _until(finish, oldest, times[other], weights.get(other, 1.0), theirs)
+    return total
+
+
+def _until(finish: float, oldest: float, time: float, weight: float, theirs: Backlog) -> Backlog:
+    """The part of a team's backlog that starts before the counter of another team reaches `finish`."""
+    each = theirs.charge / theirs.jobs
+    share = (finish - time) * weight / each
+    jobs = round(share) if math.isclose(share, round(share), rel_tol=1e-9) else math.floor(share)
+    if jobs >= 1 and jobs <= theirs.jobs and math.isclose(share, jobs, rel_tol=1e-9) and theirs.oldest > oldest:
+        jobs -= 1  # of two that would come as far, the older is first
+    jobs = max(0, min(jobs, theirs.jobs))
+    part = jobs / theirs.jobs
+    return Backlog(jobs, round(part * theirs.rows), part * theirs.gflop, theirs.oldest if jobs else math.inf)

@@ -1,0 +1,112 @@
+"""What the fair order is decided by, as it is in the store: turns, weights, what waits and what runs."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from serve.jobs.fairness import PRIORITIES, Backlog, Head, Turn, charge
+from serve.jobs.pace import Pace
+from serve.jobs.prediction import Running
+from serve.jobs.schema import jobs, paces, tenants, turns
+
+FRESH_S = 600.0
+"""Seconds after which a sampler that nothing was heard of is gone."""
+
+QUEUED = jobs.c.state == "queued"
+"""Rows that wait for a worker."""
+
+_WAITING = (
+    sa.select(
+        jobs.c.tenant,
+        jobs.c.priority,
+        sa.func.count(),
+        sa.func.sum(jobs.c.rows),
+        sa.func.sum(jobs.c.gflop),
+        sa.func.min(jobs.c.created_at),
+    )
+    .where(QUEUED)
+    .group_by(jobs.c.tenant, jobs.c.priority)
+)
+_RUNNING = (
+    sa.select(jobs.c.rows, jobs.c.gflop, jobs.c.started_at)
+    .where(jobs.c.state == "running", jobs.c.rows > 0)
+    .order_by(jobs.c.started_at)
+)
+_TURNS = sa.select(turns.c.tenant, turns.c.served, turns.c.waiting)
+_WEIGHTS = sa.select(tenants.c.name, tenants.c.weight)
+_PACES = sa.select(paces.c.fixed, paces.c.per_gflop, paces.c.gflop, paces.c.rows)
+
+
+def read_turns(connection: sa.Connection) -> dict[str, Turn]:
+    """Of all teams that ever had one."""
+    return {row.tenant: Turn(row.served, bool(row.waiting)) for row in connection.execute(_TURNS)}
+
+
+def read_weights(connection: sa.Connection) -> dict[str, float]:
+    """Of the teams that were declared."""
+    return {row.name: row.weight for row in connection.execute(_WEIGHTS)}
+
+
+def read_waiting(connection: sa.Connection) -> dict[tuple[str, str], Backlog]:
+    """All that waits, by team and priority."""
+    found = connection.execute(_WAITING).all()
+    return {
+        (tenant, priority): Backlog(count, int(rows), gflop, oldest)
+        for tenant, priority, count, rows, gflop, oldest in found
+    }
+
+
+def read_running(connection: sa.Connection, now: float) -> list[Running]:
+    """All that was started and takes seats, the first first."""
+    found = connection.execute(_RUNNING).all()
+    return [Running(row.rows, row.gflop, max(0.0, now - row.started_at)) for row in found]
+
+
+def read_paces(connection: sa.Connection, now: float) -> list[Pace]:
+    """Of the samplers that were heard of lately."""
+    found = connection.execute(_PACES.where(paces.c.at > now - FRESH_S)).all()
+    return [Pace(row.fixed, row.per_gflop, row.gflop, row.rows) for row in found]
+
+
+def read_heads(connection: sa.Connection, most: int) -> dict[str, list[Head]]:
+    """Each waiting team's first jobs, up to `most` of each priority, in their order.
+
+    However many wait: the index is entered once for each team and priority, and left after `most`.
+    """
+    found = connection.execute(_heads(connection.dialect.name), {"most": most})
+    heads: dict[str, list[Head]] = {}
+    for row in sorted(found, key=lambda row: (PRIORITIES.index(row.priority), row.created_at, row.id)):
+        price = charge(row.gflop, row.attempt == 0)
+        heads.setdefault(row.tenant, []).append(Head(row.id, row.tenant, row.created_at, row.rows, price))
+    return heads
+
+
+@cache  # built once a dialect: putting it together costs more than running it
+def _heads(dialect: str) -> sa.Select[Any]:
+    """One entry into `jobs_by_turn` for each team and priority.
+
+    PostgreSQL does so by LATERAL, which SQLite lacks; SQLite by a subquery that depends on the row outside, which
+    PostgreSQL would run for each pair of rows.
+    """
+    first = sa.select(sa.func.min(jobs.c.tenant).label("tenant")).where(QUEUED).cte("teams", recursive=True)
+    following = sa.select(sa.func.min(jobs.c.tenant)).where(QUEUED, jobs.c.tenant > first.c.tenant).scalar_subquery()
+    teams = first.union_all(sa.select(following).where(first.c.tenant.is_not(None)))
+    kinds = sa.union_all(*(sa.select(sa.literal(name).label("priority")) for name in PRIORITIES)).cte("kinds")
+    columns = ("id", "tenant", "priority", "created_at", "rows", "gflop", "attempt")
+    line = jobs.alias("line")
+    front = (
+        sa.select(*(line.c[name] for name in columns))
+        .where(line.c.state == "queued", line.c.tenant == teams.c.tenant, line.c.priority == kinds.c.priority)
+        .order_by(line.c.created_at, line.c.id)
+        .limit(sa.bindparam("most", type_=sa.Integer))
+        .correlate(teams, kinds)
+    )
+    both = teams.join(kinds, sa.true())
+    if dialect == "postgresql":
+        heads = front.lateral("heads")
+        return sa.select(*heads.c).select_from(both.join(heads, sa.true()))
+    ids = front.with_only_columns(line.c.id)
+    return sa.select(*(jobs.c[name] for name in columns)).select_from(both.join(jobs, jobs.c.id.in_(ids)))
