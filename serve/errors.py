@@ -13,7 +13,8 @@
     │   └── NotFinished            the job has not made it yet
     ├── Gone                  410  it was there, and its time is over
     ├── TooManyRequests       429  more at once than one team may have
-    │   └── DeadlineUnreachable    it would not be done in time
+    │   ├── DeadlineUnreachable    it would not be done in time
+    │   └── QuotaExceeded          the team has used what it may
     ├── ModelNotReady         503  nothing is served yet
     ├── Overloaded            503  accepted nothing; try again later
     ├── TimedOut              504  the job goes on, the caller's wait is over
@@ -156,6 +157,12 @@ class DeadlineUnreachable(TooManyRequests):
     """The job would not be done before its deadline, so it was not accepted."""
 
     type, title = "deadline-unreachable", "The deadline can't be met"
+
+
+class QuotaExceeded(TooManyRequests):
+    """The team has used what it may in a while."""
+
+    type, title = "quota-exceeded", "The quota is used up"
 
 
 class ModelNotReady(ServeError):

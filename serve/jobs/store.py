@@ -50,6 +50,7 @@ from serve.jobs.job import (
     new_id,
 )
 from serve.jobs.paces import Paces
+from serve.jobs.quotas import UNLIMITED, Quota, Rates, Spent, reserve
 from serve.jobs.retention import Retention, hold
 from serve.jobs.schema import events, jobs, locks, serving
 from serve.jobs.signals import notify
@@ -125,6 +126,8 @@ class JobStore:
         self.usage = Usage(engine)
         self.retention = Retention(engine, clock)
         self.paces = Paces(engine, clock)
+        self.rates = Rates(engine, clock)
+        self.spent = Spent(engine, clock)
 
     # What the api does.
 
@@ -140,6 +143,8 @@ class JobStore:
         cost: Cost = FREE,
         priority: Priority = "interactive",
         deadline_s: float | None = None,
+        quota: Quota = UNLIMITED,
+        retention_s: float | None = None,
     ) -> Job:
         """Queue a job pinned to `model`; it is durable when this returns.
 
@@ -153,13 +158,18 @@ class JobStore:
             cost: What its team is charged for it.
             priority: Inside its team.
             deadline_s: Seconds from now after which it is not wanted any more.
+            quota: What its team may take.
+            retention_s: How long its result is kept from its end; the store's own when absent.
 
         Raises:
+            QuotaExceeded: Its team has used that up for now.
+            InvalidRequest: It is more than a whole day's.
             ArtifactsSwept: Read the mark, store the pictures and submit again.
             IdempotencyInFlight: Another request took over the key.
         """
         with self._writes.begin() as connection:
             now = self._clock()
+            reserve(connection, tenant, quota, spec.n, cost, now)
             row = {
                 "id": new_id("job", now),
                 "tenant": tenant,
@@ -170,7 +180,7 @@ class JobStore:
                 "model_digest": model.digest,
                 "max_attempts": self._max_attempts,
                 "created_at": now,
-                "retention": self._retention_s,
+                "retention": self._retention_s if retention_s is None else retention_s,
                 "webhook": webhook,
                 "idempotency_key": None if reservation is None else reservation.key,
                 "priority": priority,

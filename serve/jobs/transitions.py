@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from serve.errors import JobFailed
 from serve.jobs.deliveries import announce
 from serve.jobs.job import EventKind, Job, JobResult, Lease, ModelVersion, State, Terminal
+from serve.jobs.quotas import give_back
 from serve.jobs.retention import hold
 from serve.jobs.schema import events, jobs
 from serve.jobs.signals import notify
@@ -91,6 +92,8 @@ def finish(
     ).one_or_none()
     if row is None:
         return None
+    if state == "failed" or (state == "cancelled" and row.attempt == 0):
+        give_back(connection, row)
     if row.webhook is not None:
         announce(connection, row, now)
     record(connection, row.id, state, {} if error is None else {"attempt": row.attempt, "problem": error}, now)
