@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import replace
 
@@ -60,10 +61,8 @@ def test_of_many_requests_at_once_so_many_pass_as_may(store):
 
     def ask() -> None:
         for _ in range(10):
-            try:
+            with contextlib.suppress(QuotaExceeded):
                 passed.append(store.rates.take("demo", 25).left)
-            except QuotaExceeded:
-                pass
 
     threads = [threading.Thread(target=ask) for _ in range(6)]
     for thread in threads:
@@ -142,10 +141,8 @@ def test_a_quota_holds_for_many_submissions_at_once(store, spec, model):
 
     def ask() -> None:
         for _ in range(3):
-            try:
+            with contextlib.suppress(QuotaExceeded):
                 accepted.append(submit(store, spec, model, quota))
-            except QuotaExceeded:
-                pass
 
     threads = [threading.Thread(target=ask) for _ in range(5)]
     for thread in threads:
