@@ -40,7 +40,7 @@ faults: setup ## Kill every kind of process under load, on both databases, and c
 	$(BIN)/python -m ops.faults --json build/faults.json
 
 bench: setup ## Measure engine and pipeline on 2 quiet cores (12 min; ARGS="c1 c9 --quick --record" chooses)
-	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=2 MKL_NUM_THREADS=2 $(BIN)/python -m ops.bench $(ARGS)
+	OMP_NUM_THREADS=2 MKL_NUM_THREADS=2 $(BIN)/python -m ops.bench $(ARGS)
 
 bench-gpu: setup ## Measure the engine at full size on a CUDA device (8 minutes)
 	$(BIN)/python -m ops.bench.gpu

@@ -7,6 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from ops.bench.figure import Figure
 from ops.bench.report import Report, now, record
 from ops.bench.subjects import demo, tiny
 from ops.bench.table import Table
+from ops.bench.threads import alone
 
 HISTORY = Path(__file__).with_name("RESULTS.md")
 
@@ -59,11 +61,11 @@ def main(
     torch.set_num_threads(threads)
     began, load, clock = now(), os.getloadavg()[0], time.perf_counter()
     console = Console()
-    bench = Bench(QUICK if quick else FULL, tiny(), demo())
+    bench = alone(lambda: Bench(QUICK if quick else FULL, tiny(), demo()))
     results: list[Figure | Table] = []
     for name in names or [name for name in MEASURES if name not in APART]:
         with console.status(name):
-            results += measured(name, bench)
+            results += alone(partial(measured, name, bench))
     command = shlex.join(["python", "-m", "ops.bench", *sys.argv[1:]])
     report = Report(command, began, load, (time.perf_counter() - clock) / 60, results, note)
     report.print(console)

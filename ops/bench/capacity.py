@@ -12,6 +12,7 @@ from ops.bench.equality import require_equal, require_same_bytes
 from ops.bench.figure import Figure, paired
 from ops.bench.runs import MAX_ROWS, Run, image_steps, one_at_a_time, together
 from ops.bench.subjects import Subject
+from ops.bench.threads import alone
 
 
 def measure(bench: Bench) -> list[Figure]:
@@ -77,12 +78,16 @@ def against_the_bare_step(bench: Bench) -> Figure:
 
 def bare(subject: Subject, images: int, steps: int) -> float:
     """Image-steps a second of `pipeline.step` in a loop, one step before it not counted."""
-    states = subject.pipeline.encode(list(uniform(subject, images, steps + 1).values()))
-    states = subject.pipeline.step(states)
-    began = time.perf_counter()
-    for _ in range(steps):
+
+    def run() -> float:
+        states = subject.pipeline.encode(list(uniform(subject, images, steps + 1).values()))
         states = subject.pipeline.step(states)
-    return images * steps / (time.perf_counter() - began)
+        began = time.perf_counter()
+        for _ in range(steps):
+            states = subject.pipeline.step(states)
+        return images * steps / (time.perf_counter() - began)
+
+    return alone(run)
 
 
 def _rates(images: int, runs: list[Run]) -> float:

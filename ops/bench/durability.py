@@ -6,7 +6,6 @@ The platform is idle, jobs are small (one image, 2 steps, 32 x 32), calls altern
 
 from __future__ import annotations
 
-import re
 import statistics
 import subprocess
 import sys
@@ -38,7 +37,7 @@ def measure(bench: Bench) -> Sequence[Figure]:
     """The difference of the medians, in ms."""
     durable, direct = [], []
     with tempfile.TemporaryDirectory(prefix="cn-durability-") as folder, Rig(Path(folder)) as rig:
-        command = [sys.executable, "-m", "ops.bench.peers.direct", gcs_address(rig), rig.database_url]
+        command = [sys.executable, "-m", "ops.bench.peers.direct", rig.gcs_address, rig.database_url]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         with (
             httpx.Client(base_url=rig.url, timeout=60) as http,
@@ -75,9 +74,3 @@ def past_it(peer: subprocess.Popen[str]) -> float:
     assert peer.stdout is not None
     print(file=peer.stdin, flush=True)
     return float(peer.stdout.readline())
-
-
-def gcs_address(rig: Rig) -> str:
-    """Where the rig's own Ray is, whichever others run on this machine."""
-    commands = [Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace") for pid in rig.processes()]
-    return next(found[1] for command in commands if (found := re.search(r"--gcs-address=([\w.:]+)", command)))

@@ -12,6 +12,7 @@ from controlnet.generate import generate
 from controlnet.pipeline import ImageSpec
 from ops.bench.crowds import Specs
 from ops.bench.subjects import Subject
+from ops.bench.threads import alone
 from serve.engine.core import Batch, Image, Key, Model, Stats
 from serve.engine.loop import Engine
 from serve.engine.scheduler import Scheduler
@@ -85,8 +86,8 @@ def model_of(subject: Subject) -> Model:
 
 
 def engine_of(model: Model, observer: Callable[[Batch, float], object] | None = None) -> Engine:
-    """The engine as the platform sets it up, not started."""
-    return Engine(model, Scheduler(max_rows=MAX_ROWS), observer=observer)
+    """The engine as the platform sets it up on a CPU, not started."""
+    return Engine(model, Scheduler(max_rows=MAX_ROWS), apart=False, observer=observer)
 
 
 def image_of(name: str, spec: ImageSpec, pinned: int | None = None) -> Image:
@@ -110,9 +111,13 @@ def together(model: Model, specs: Specs, pinned: int | None = None) -> Run:
 
 def one_at_a_time(subject: Subject, specs: Specs, pinned: int | None = None) -> Run:
     """The slow obvious path: each image from its first step to its picture before the next."""
-    began = time.perf_counter()
-    pictures: dict[str, object] = {n: generate(subject.pipeline, [s], pinned=pinned)[0] for n, s in specs.items()}
-    return Run(time.perf_counter() - began, pictures)
+
+    def run() -> Run:
+        began = time.perf_counter()
+        pictures: dict[str, object] = {n: generate(subject.pipeline, [s], pinned=pinned)[0] for n, s in specs.items()}
+        return Run(time.perf_counter() - began, pictures)
+
+    return alone(run)
 
 
 def image_steps(specs: Specs) -> int:

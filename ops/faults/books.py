@@ -72,7 +72,9 @@ def audit(rig: Rig, entries: Sequence[Entry], receiver: Receiver) -> Audit:
                 continue
             found.done += 1
             try:
-                pictures[entry.same].add(hashlib.sha256(client.images(entry.job_id)[0]).hexdigest())
+                pictures[f"{entry.same}, {row.model_digest[:19]}"].add(
+                    hashlib.sha256(client.images(entry.job_id)[0]).hexdigest()
+                )
             except ServeError as error:
                 found.lost.append(f"{entry.job_id}: its picture: {error}")
             if used[entry.job_id] != 1:

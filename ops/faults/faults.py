@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 
+from ops.faults import changes
 from ops.faults.rig import Rig
 from serve.jobs.schema import events, jobs
 
@@ -58,10 +59,13 @@ FAULTS = (
     Fault("imaging", "image"),
     Fault("api", "image"),
     Fault("tree", "unsaved"),
+    Fault("promotion", "sampling"),
+    Fault("disk", "sampling"),
+    Fault("redeploy", "sampling"),
     Fault("dispatcher", "image"),
     Fault("sampler", "image"),
 )
-"""In this order, over and over."""
+"""In this order, over and over; `disk` only where there is one to be filled, see `changes.mount_disk`."""
 
 SHORT = (
     Fault("sampler", "sampling"),
@@ -74,6 +78,13 @@ SHORT = (
 
 DATABASE = Fault("database", "sampling")
 """Only where the database is a server."""
+
+CHANGES: Mapping[str, Callable[[Rig], None]] = {
+    "promotion": changes.promote,
+    "disk": changes.fill_disk,
+    "redeploy": changes.redeploy,
+}
+"""What is not a blow: these end by themselves."""
 
 
 def strike(rig: Rig, fault: Fault, restart_database: Callable[[], None] | None = None) -> Outcome:
@@ -91,6 +102,8 @@ def strike(rig: Rig, fault: Fault, restart_database: Callable[[], None] | None =
     elif fault.kind == "database":
         assert restart_database is not None
         restart_database()
+    elif fault.kind in CHANGES:
+        CHANGES[fault.kind](rig)
     else:
         rig.kill(fault.kind)
     return Outcome(fault, hit, len(unfinished), _recovered(rig, unfinished, began))
@@ -128,7 +141,7 @@ class _Unsaved:
     """
 
     def __init__(self, rig: Rig) -> None:
-        self._folder = rig.folder / "data" / "artifacts" / "demo"
+        self._folder = rig.artifacts / "demo"
         self._known = self._list()
 
     def seen(self) -> bool:

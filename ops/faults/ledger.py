@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from serve.client import Client, ClientError, Control, Retries
 from serve.errors import ServeError
 
-SEEDS = 5
-"""Jobs repeat so many seeds with `deterministic`, so that what two attempts make can be compared."""
+ALIKE = 3
+"""So many jobs in a row ask for the same picture, so that what different attempts make can be compared. No more: a
+picture that is stored already cannot be seen to be stored again."""
 
 PATIENCE = Retries(attempts=60, longest_s=2.0)
 """The client rides out every restart; a submission is sent again under its own key."""
@@ -69,7 +70,8 @@ class Ledger:
     def _work(self) -> None:
         with Client(self._url, retries=PATIENCE) as client:
             while (number := self._take()) is not None:
-                key, seed, steered = f"fault-{number}", number % SEEDS, number % 2 == 1
+                key, seed = f"fault-{number}", number // ALIKE
+                steered = seed % 2 == 1
                 controls = [Control("canny", self._photograph)] if steered else []
                 try:
                     job = client.submit(
@@ -88,7 +90,7 @@ class Ledger:
                         self.refused.append(f"{key}: {error}")
                     continue
                 with self._lock:
-                    self.entries.append(Entry(job.id, key, f"{seed} {steered}"))
+                    self.entries.append(Entry(job.id, key, f"seed {seed}"))
                 self._wait(client, job.id)
 
     def _take(self) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -92,6 +93,17 @@ class Rig:
             command = [str(Path(sys.executable).with_name("cnserve")), "up"]
             self._up = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
         self.wait_until_ready()
+
+    @property
+    def artifacts(self) -> Path:
+        """Where pictures are stored."""
+        return self.folder / "data" / "artifacts"
+
+    @property
+    def gcs_address(self) -> str:
+        """Where the platform's own Ray is, whichever others run on this machine."""
+        commands = [Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace") for pid in self.processes()]
+        return next(found[1] for command in commands if (found := re.search(r"--gcs-address=([\w.:]+)", command)))
 
     def wait_until_ready(self) -> None:
         """Wait for `/readyz`."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice
@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ops.faults.books import Audit, audit
+from ops.faults.changes import mount_disk, unmount_disk
 from ops.faults.faults import DATABASE, Fault, Outcome, strike
 from ops.faults.ledger import Ledger
 from ops.faults.receiver import Receiver
@@ -65,12 +66,12 @@ def run(
         database: `sqlite` or `postgresql`.
         jobs: To have accepted.
         kills: Faults in all, from `faults` over and over.
-        faults: What is broken; on PostgreSQL its own restart is one more.
+        faults: What is broken; on PostgreSQL its own restart is one more, and `disk` one less where none can be filled.
         say: Told of each fault.
     """
     began = time.monotonic()
     server = Postgres() if database == "postgresql" else None
-    with server or nullcontext():
+    with server or nullcontext(), _disk(folder / "data" / "artifacts", faults, say) as faults:
         url = server.url() if server else None
         with Receiver() as receiver, Rig(folder, url, SETTINGS) as rig:
             ledger = Ledger(rig.url, receiver.url, WINDOW, photograph())
@@ -88,6 +89,21 @@ def run(
             ledger.finish()
             books = audit(rig, ledger.entries, receiver)
     return Campaign(database, outcomes, books, ledger.refused, time.monotonic() - began)
+
+
+@contextmanager
+def _disk(folder: Path, faults: Sequence[Fault], say: Callable[[str], None]) -> Iterator[Sequence[Fault]]:
+    """The faults that can be had: to fill a disk takes one that is small, and a user who may mount it."""
+    if not any(fault.kind == "disk" for fault in faults):
+        yield faults
+    elif mount_disk(folder):
+        try:
+            yield faults
+        finally:
+            unmount_disk(folder)
+    else:
+        say("no disk is filled: only root may mount a small one")
+        yield [fault for fault in faults if fault.kind != "disk"]
 
 
 def _restart(server: Postgres) -> None:

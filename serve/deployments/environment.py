@@ -25,9 +25,6 @@ def secure_ray(folder: Path) -> None:
         RAY_SERVE_LOG_TO_STDERR="0",
         RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD="1",  # a blocking step must not block Serve's health checks
     )
-    # Sampling and decoding each have threads of their own on the same cores: one that spins while it waits takes the
-    # core that it waits for. Read when torch is loaded; a backlog goes three times as fast (ops/bench, C1).
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def _for_owner_only(path: str, flags: int) -> int:

@@ -7,9 +7,12 @@ import logging
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import cv2
 import numpy as np
@@ -31,6 +34,9 @@ from serve.engine.scheduler import Scheduler
 from serve.jobs.store import ServedModel
 from serve.sampler import PipelineModel, Shelf, warm
 from serve.telemetry import ReplicaMetrics, configure_logging
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +65,14 @@ class Sampler:
         self._metrics = ReplicaMetrics(RayInstruments())
         scheduler = Scheduler(max_rows=settings.max_rows)
         self._model = PipelineModel(self._shelf)
-        self._engine = Engine(self._model, scheduler, observer=self._observe)
+        # On a GPU decoding hides behind the next steps; on a CPU both want all of its cores.
+        self._engine = Engine(self._model, scheduler, apart=self._device.type == "cuda", observer=self._observe)
         self._engine.start()
         await self._catch_up()
 
     async def prepare(self, served: ServedModel) -> None:
         """Load a bundle and run it once; new jobs may be pinned to it when this returns."""
-        await asyncio.to_thread(self._ensure, served.digest, served.source)
+        await _apart(self._ensure, served.digest, served.source)
 
     async def generate(self, job: SamplerJob) -> AsyncIterator[Progress | Sampled]:
         """Sample a job's images; the call lasts as long as the job, so that drain and autoscaling see the work.
@@ -74,7 +81,7 @@ class Sampler:
         """
         maps: list[list[npt.NDArray[np.uint8]]] = await job.hints
         if job.digest not in self._shelf:
-            await asyncio.to_thread(self._ensure, job.digest, job.source)
+            await _apart(self._ensure, job.digest, job.source)
         images = _images(job, maps, self._settings.pinned_rows)
         inbox = Inbox(asyncio.get_running_loop(), images, self._metrics)
         try:
@@ -90,7 +97,7 @@ class Sampler:
                     now = time.monotonic()
                     if self._settings.previews and now - previewed >= PREVIEW_EVERY:
                         previewed = now
-                        event = replace(event, preview=await asyncio.to_thread(self._preview, images, left))
+                        event = replace(event, preview=await _apart(self._preview, images, left))
                     yield event
                 else:
                     index, picture, seconds = event
@@ -242,8 +249,25 @@ def _images(job: SamplerJob, maps: list[list[npt.NDArray[np.uint8]]], pinned_row
 
 
 def _hint(pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
-    """uint8 [H, W, 3] -> [3, H, W] in [0, 1]; one tensor per map, so that images which share it share its embedding."""
-    return torch.from_numpy(pixels.astype(np.float32) / 255).permute(2, 0, 1).contiguous()
+    """uint8 [H, W, 3] -> [3, H, W] in [0, 1]; one tensor per map, so that images which share it share its embedding.
+
+    By NumPy: torch would make the event loop's thread a pool of its own (see `_apart`).
+    """
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32) / 255)
+
+
+async def _apart(call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """Compute in a thread that ends with the call.
+
+    Each thread that calls torch gets a pool of OpenMP threads, which stays while the thread lives. When the pools
+    together hold more threads than there are cores, GNU's OpenMP lets them sleep at every barrier, and the engine's
+    steps take up to three times as long (`ops.bench.threads`).
+    """
+    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="apart")
+    try:
+        return await asyncio.get_running_loop().run_in_executor(thread, partial(call, *arguments, **options))
+    finally:
+        thread.shutdown(wait=False)
 
 
 def _device(settings: Settings) -> torch.device:

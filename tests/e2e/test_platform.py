@@ -10,7 +10,6 @@ import threading
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,12 @@ import numpy.typing as npt
 import pytest
 import skimage
 from PIL import Image
-from safetensors.torch import load_file
 
-from controlnet.bundle import DEMO, Bundle, ControlWeights, write_bundle
+from controlnet.bundle import DEMO, Bundle
 from controlnet.generate import generate
 from controlnet.pipeline import Control as PipelineControl
 from controlnet.pipeline import ImageSpec, Pipeline
+from ops.faults.changes import sibling
 from serve.client import Client, Control, Ended, Parameters, Progressed
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -274,32 +273,6 @@ def solo(
         controls = (PipelineControl("canny", hint, strength=parameters["controls"][0]["strength"]),)
     names = ("prompt", "width", "height", "negative_prompt", "steps", "guidance", "seed", "sampler")
     return generate(pipeline, [ImageSpec(**{name: parameters[name] for name in names}, controls=controls)], pinned=2)[0]
-
-
-def sibling(folder: Path) -> Bundle:
-    """The demo with other weights: every convolution of the UNet's way up is turned a little."""
-    demo = Bundle.open(DEMO)
-    manifest = demo.manifest
-    unet = load_file(demo.path("unet.safetensors"))
-    changed = {key: value * 1.05 if key.startswith("output_blocks") else value for key, value in unet.items()}
-    canny = manifest.controls["canny"]
-    return write_bundle(
-        folder,
-        architecture=manifest.architecture,
-        unet=changed,
-        vae=load_file(demo.path("vae.safetensors")),
-        text=load_file(demo.path("text.safetensors")),
-        controls={"canny": ControlWeights(load_file(demo.path(canny.file)), canny.annotator, canny.parameters)},
-        tokenizer=demo.path("tokenizer"),
-        name=manifest.name,
-        version="sibling",
-        native_size=(manifest.native_size.width, manifest.native_size.height),
-        licence=manifest.licence,
-        training_data="the demo's weights, scaled",
-        metrics={},
-        created=datetime(2026, 1, 1, tzinfo=UTC),
-        defaults=manifest.defaults,
-    )
 
 
 def wait_until_served(platform: Any, digest: str) -> None:

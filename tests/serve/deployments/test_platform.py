@@ -50,17 +50,6 @@ def test_ray_sends_no_statistics(tmp_path: Path, environment: dict[str, str]) ->
     assert environment["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
-def test_threads_that_wait_leave_the_core_to_others(tmp_path: Path, environment: dict[str, str]) -> None:
-    secure_ray(tmp_path)
-    assert environment["OMP_WAIT_POLICY"] == "passive"
-
-
-def test_an_operator_may_let_them_spin(tmp_path: Path, environment: dict[str, str]) -> None:
-    environment["OMP_WAIT_POLICY"] = "active"
-    secure_ray(tmp_path)
-    assert environment["OMP_WAIT_POLICY"] == "active"
-
-
 def test_a_folder_has_one_platform(tmp_path: Path) -> None:
     with _one_per_folder(tmp_path), pytest.raises(PlatformError, match="CN_DATA_DIR"), _one_per_folder(tmp_path):
         pass

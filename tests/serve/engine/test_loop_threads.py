@@ -142,6 +142,26 @@ def test_stepping_does_not_wait_for_finishing(running, heard):
     assert heard.end()[:2] == ("first", "finished")
 
 
+def test_one_thread_may_take_turns(running, heard):
+    computed_in = set()
+
+    class Watched(Arithmetic):
+        def step(self, batch):
+            computed_in.add(threading.current_thread().name)
+            return super().step(batch)
+
+        def finish(self, key, states):
+            computed_in.add(threading.current_thread().name)
+            return super().finish(key, states)
+
+    engine = running(Watched(), apart=False)
+    images = [picture(steps=steps, name=f"{steps}") for steps in (1, 2, 4)]
+    for image in images:
+        engine.submit(image, heard)
+    assert [heard.end() for _ in images] == [(i.id, "finished", one_at_a_time(Arithmetic(), i)) for i in images]
+    assert computed_in == {"engine-turns"}
+
+
 def test_what_finishes_meanwhile_is_finished_together(running, heard):
     model = Gated(finish=(gate := Gate()))
     engine = running(model, decode_cap=4)

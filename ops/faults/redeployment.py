@@ -1,0 +1,36 @@
+"""`python -m ops.faults.redeployment GCS_ADDRESS`: deploy what runs there anew, with another setting.
+
+A process of its own, since it joins the platform's Ray and leaves it by ending; the settings come from the environment,
+as those of the platform did.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from serve.config import Settings
+from serve.deployments.environment import secure_ray
+
+
+def main(address: str) -> None:
+    """Join, deploy, and wait until the new replicas serve."""
+    secure_ray(Path(os.environ["CN_DATA_DIR"]))
+    import ray
+    from ray import serve as ray_serve
+
+    from serve.deployments.app import NAME, build
+
+    ray.init(address=address, log_to_driver=False)
+    settings = Settings()
+    # A setting that changes nothing about a job, but is another one each time: Serve replaces only what has changed.
+    changed = settings.model_copy(update={"max_streams": 1000 + int(time.time()) % 1000})
+    gpus = float(ray.cluster_resources().get("GPU", 0) >= 1) if settings.sampler_gpus is None else settings.sampler_gpus
+    ray_serve.run(build(changed, gpus), name=NAME, route_prefix=None)
+    os._exit(0)  # Serve's handles have threads that would start another Ray when this one is left
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
