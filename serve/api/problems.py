@@ -28,6 +28,7 @@ from starlette.responses import Response
 from serve.errors import (
     BodyTooLarge,
     Conflict,
+    Forbidden,
     Gone,
     IdempotencyInFlight,
     IdempotencyMismatch,
@@ -44,6 +45,7 @@ from serve.errors import (
     ServeError,
     TimedOut,
     TooManyRequests,
+    Unauthenticated,
     UnsupportedMedia,
 )
 
@@ -55,6 +57,7 @@ KINDS: Mapping[str, type[ServeError]] = {
     for kind in (
         BodyTooLarge,
         Conflict,
+        Forbidden,
         Gone,
         IdempotencyInFlight,
         IdempotencyMismatch,
@@ -70,6 +73,7 @@ KINDS: Mapping[str, type[ServeError]] = {
         Overloaded,
         TimedOut,
         TooManyRequests,
+        Unauthenticated,
         UnsupportedMedia,
     )
 }
@@ -148,6 +152,8 @@ def response(error: ServeError | InvalidFields | HTTPException, request_id: str,
             return _render(body | {"detail": _short(str(error.detail)), "request_id": request_id}, headers)
         error = error_type(str(error.detail))
     body = members(error, fields)
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     if job_id is not None:

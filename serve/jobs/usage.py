@@ -22,6 +22,7 @@ class Used:
         steps: Of all images together.
         pixels: Likewise.
         gpu_seconds: Seconds that the jobs spent in samplers, alone or together with others.
+        gflop: Work of all images together.
     """
 
     day: str
@@ -31,6 +32,7 @@ class Used:
     steps: int
     pixels: int
     gpu_seconds: float
+    gflop: float
 
 
 class Usage:
@@ -45,7 +47,7 @@ class Usage:
 
     def between(self, tenant: str, since: float, until: float) -> list[Used]:
         """What `tenant` used in `since <= at < until` (epoch seconds), by day and model in their order."""
-        sums = (sa.func.sum(usage.c[name]) for name in ("images", "steps", "pixels", "gpu_seconds"))
+        sums = (sa.func.sum(usage.c[name]) for name in ("images", "steps", "pixels", "gpu_seconds", "gflop"))
         query = (
             sa.select(usage.c.day, usage.c.model, sa.func.count(), *sums)
             .where(usage.c.tenant == tenant, usage.c.at >= since, usage.c.at < until)
@@ -54,8 +56,8 @@ class Usage:
         )
         with self._reads.connect() as connection:
             return [
-                Used(day, model, jobs, int(images), int(steps), int(pixels), seconds)
-                for day, model, jobs, images, steps, pixels, seconds in connection.execute(query)
+                Used(day, model, jobs, int(images), int(steps), int(pixels), seconds, gflop)
+                for day, model, jobs, images, steps, pixels, seconds, gflop in connection.execute(query)
             ]
 
 
