@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from serve.commands import jobs, webhooks
+from serve.commands import jobs, keys, tenants, webhooks
 from serve.config import Settings
 from serve.deployments.environment import secure_ray
 from serve.registry import ENVIRONMENT
@@ -26,6 +27,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Serve images
 models = typer.Typer(no_args_is_help=True, help="The registry: which model versions exist, which one is served.")
 app.add_typer(models, name="models")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(tenants.app, name="tenants")
+app.add_typer(keys.app, name="keys")
 app.add_typer(webhooks.app, name="webhooks")
 
 console = Console()
@@ -40,7 +43,7 @@ def up() -> None:
     from serve.deployments.platform import Platform, PlatformError
 
     try:
-        Platform(settings, console.print).run()
+        Platform(settings, partial(console.print, soft_wrap=True)).run()
     except PlatformError as error:
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(1) from error

@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from serve.loopback import is_loopback
 
 _HOST = re.compile(r"(?:(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
 
@@ -25,7 +28,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port of the API.")
     metrics_port: int = Field(9100, ge=0, le=65535, description="Port of the API's Prometheus endpoint.")
-    tenant: str = Field("demo", description="The tenant every request belongs to until keys exist.")
+    anonymous: str | None = Field(
+        None, description="For development, on loopback only: the team of requests that come without a key."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     database: str | None = Field(None, description="SQLAlchemy URL; SQLite in `data_dir` when absent.")
@@ -59,6 +64,15 @@ class Settings(BaseSettings):
     jobs_in_flight: int = Field(32, ge=1, description="Jobs one dispatcher runs at once.")
     job_timeout: float = Field(600.0, gt=0, description="Seconds `POST /v1/images` waits for its job.")
 
+    oidc_issuer: str | None = Field(
+        None, description="Issuer of tokens as they have it in `iss`: https, or on this machine; none takes keys only."
+    )
+    oidc_audience: str | None = Field(None, description="`aud` of the tokens that are meant for this platform.")
+    oidc_tenant_claim: str = Field("tenant", min_length=1, description="The claim with a token's team.")
+    oidc_role_claim: str = Field(
+        "roles", min_length=1, description="That with its role; the same claim has both as `<team>.<role>`."
+    )
+
     max_streams: int = Field(50, ge=1, description="Most event streams that a team may have open at one API.")
 
     max_body: int = Field(32 << 20, gt=0, description="Largest request body.")
@@ -77,7 +91,9 @@ class Settings(BaseSettings):
     )
 
     url: str | None = Field(None, description="Where `cnserve jobs` finds the API; that of this machine when absent.")
-    key: SecretStr | None = Field(None, description="The API key of `cnserve jobs`.")
+    key: SecretStr | None = Field(
+        None, description="The API key of `cnserve jobs`; on the machine of `cnserve up` the one it keeps when absent."
+    )
 
     @model_validator(mode="after")
     def _rows_are_buckets(self) -> Settings:
@@ -86,6 +102,19 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name} is {rows}: choose a power of two, as the buckets are")
         if self.pinned_rows > self.max_rows:
             raise ValueError(f"pinned_rows is {self.pinned_rows}: choose at most max_rows, which is {self.max_rows}")
+        return self
+
+    @model_validator(mode="after")
+    def _identity_is_proven(self) -> Settings:
+        if self.anonymous is not None and not is_loopback(self.host):
+            raise ValueError(f"anonymous is {self.anonymous!r} and host is {self.host}: choose a loopback address")
+        if (self.oidc_issuer is None) != (self.oidc_audience is None):
+            raise ValueError("oidc_issuer and oidc_audience go together: set both, or neither")
+        if self.oidc_issuer is not None:
+            parts = urlsplit(self.oidc_issuer)
+            local = parts.scheme == "http" and is_loopback(parts.hostname or "")
+            if not parts.hostname or not (parts.scheme == "https" or local):
+                raise ValueError(f"oidc_issuer is {self.oidc_issuer!r}: must be https, or http on this machine")
         return self
 
     @field_validator("webhook_hosts")

@@ -6,6 +6,8 @@
     ├── MalformedRequest      400  the body could not be parsed at all
     ├── UnsupportedMedia      415  a file is not a picture of an accepted kind
     ├── BodyTooLarge          413  the body exceeded the limit while it was read
+    ├── Unauthenticated       401  nobody who is known: no key, or none that is good
+    ├── Forbidden             403  known, and not allowed to do this
     ├── NotAcceptable         406  the Accept header asks for something the answer cannot be
     ├── NotFound              404  no such thing, or not this tenant's
     ├── Conflict              409  not now: something else must happen first
@@ -109,6 +111,18 @@ class BodyTooLarge(ServeError):
     """The body exceeded its limit while it was read."""
 
     status, type, title = 413, "body-too-large", "The request body is too large"
+
+
+class Unauthenticated(ServeError):
+    """No key or token came with the request, or none that is good. Keys are an admin's of your team to make."""
+
+    status, type, title = 401, "unauthenticated", "Who asks is not known"
+
+
+class Forbidden(ServeError):
+    """The key or token is good, and its role or team is not allowed to do this."""
+
+    status, type, title = 403, "forbidden", "Not allowed"
 
 
 class NotAcceptable(ServeError):

@@ -40,7 +40,7 @@ def measure(bench: Bench) -> Sequence[Figure]:
         command = [sys.executable, "-m", "ops.bench.peers.direct", rig.gcs_address, rig.database_url]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         with (
-            httpx.Client(base_url=rig.url, timeout=60) as http,
+            httpx.Client(base_url=rig.url, headers=authorization(rig), timeout=60) as http,
             subprocess.Popen(command, env=rig.environment, text=True, **pipes) as peer,  # type: ignore[call-overload]
         ):
             for number in range(WARM_UP + bench.effort.calls):
@@ -66,6 +66,11 @@ def over_http(http: httpx.Client) -> float:
     seconds = time.perf_counter() - began
     answer.raise_for_status()
     return seconds
+
+
+def authorization(rig: Rig) -> dict[str, str]:
+    """What says who asks."""
+    return {"Authorization": f"Bearer {rig.key}"}
 
 
 def past_it(peer: subprocess.Popen[str]) -> float:

@@ -60,7 +60,7 @@ def audit(rig: Rig, entries: Sequence[Entry], receiver: Receiver) -> Audit:
         used = Counter(connection.scalars(sa.select(usage.c.job_id)))
         told = Counter(connection.scalars(sa.select(deliveries.c.job_id)))
     pictures: defaultdict[str, set[str]] = defaultdict(set)
-    with Client(rig.url) as client:
+    with Client(rig.url, rig.key) as client:
         for entry in entries:
             row = rows.get(entry.job_id)
             if row is None or row.state not in TERMINAL:

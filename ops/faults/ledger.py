@@ -35,15 +35,16 @@ class Ledger:
 
     Args:
         url: Of the API.
+        api_key: For it.
         webhook: URL that is told of each job's end.
         window: Most that are unfinished at once.
         photograph: PNG that every other job is steered by.
     """
 
-    def __init__(self, url: str, webhook: str, window: int, photograph: bytes) -> None:
+    def __init__(self, url: str, api_key: str, webhook: str, window: int, photograph: bytes) -> None:
         self.entries: list[Entry] = []
         self.refused: list[str] = []  # errors that the client gave up on: not accepted, so not owed
-        self._url, self._webhook, self._photograph = url, webhook, photograph
+        self._url, self._api_key, self._webhook, self._photograph = url, api_key, webhook, photograph
         self._lock = threading.Condition()
         self._next, self._allowed, self._over = 0, 0, False
         self._threads = [threading.Thread(target=self._work, name=f"client-{i}", daemon=True) for i in range(window)]
@@ -68,7 +69,7 @@ class Ledger:
             thread.join()
 
     def _work(self) -> None:
-        with Client(self._url, retries=PATIENCE) as client:
+        with Client(self._url, self._api_key, retries=PATIENCE) as client:
             while (number := self._take()) is not None:
                 key, seed = f"fault-{number}", number // ALIKE
                 steered = seed % 2 == 1

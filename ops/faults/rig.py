@@ -18,6 +18,8 @@ from typing import Self
 import httpx
 import sqlalchemy as sa
 
+from serve.tenancy.demo import kept_key
+
 READY_WITHIN_S = 240.0
 ROLES: Mapping[str, str] = {
     "sampler": "ray::ServeReplica:controlnet:sampler",
@@ -57,6 +59,13 @@ class Rig:
     def url(self) -> str:
         """Of the API."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def key(self) -> str:
+        """Of an admin of the team `demo`, as `cnserve up` made it."""
+        key = kept_key(self.folder / "data")
+        assert key is not None
+        return key
 
     @property
     def log(self) -> Path:

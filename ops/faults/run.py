@@ -74,7 +74,7 @@ def run(
     with server or nullcontext(), _disk(folder / "data" / "artifacts", faults, say) as faults:
         url = server.url() if server else None
         with Receiver() as receiver, Rig(folder, url, SETTINGS) as rig:
-            ledger = Ledger(rig.url, receiver.url, WINDOW, photograph())
+            ledger = Ledger(rig.url, rig.key, receiver.url, WINDOW, photograph())
             ledger.start()
             outcomes = []
             for number, fault in enumerate(islice(cycle((*faults, DATABASE) if server else faults), kills)):

@@ -14,6 +14,7 @@ from serve.jobs.database import open_database
 from serve.jobs.signals import open_signals
 from serve.jobs.store import JobStore
 from serve.telemetry import ApiMetrics, configure_logging
+from serve.tenancy.tenancy import Tenancy
 
 MOST_HEADER_BYTES = 32 << 10
 LAST_WORDS_S = 8  # for requests in flight when stopping; `cnserve up` waits 10. Their jobs go on in any case
@@ -30,6 +31,7 @@ def main() -> None:
     app = create_app(
         settings,
         JobStore(engine, max_attempts=settings.attempts, retention_s=settings.retention),
+        Tenancy.over(engine, settings),
         ArtifactStore.open(settings.artifacts_url, settings.artifacts_options),
         signals,
         metrics,

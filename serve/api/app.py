@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.middleware import Middleware
 
 from controlnet import __version__
-from serve.api import controls, events, health, images, jobs, legacy, models, problems, results
+from serve.api import controls, events, health, images, jobs, keys, legacy, models, problems, results, usage
+from serve.api.access import NEEDED, SCHEME, SECURITY, check
 from serve.api.context import Context
 from serve.api.observe import Observe
 from serve.api.schemas import ImagesRequest, MapRequest, Problem
@@ -23,6 +25,8 @@ from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.signals import Signals
 from serve.jobs.store import JobStore
 from serve.telemetry import ApiMetrics
+from serve.tenancy.principal import Role
+from serve.tenancy.tenancy import Tenancy
 
 DESCRIPTION = """Images that follow a prompt and keep a picture's structure.
 
@@ -33,6 +37,9 @@ What takes longer than you want to wait for is a job: `POST /v1/jobs`, follow it
 that was accepted (202) ends as `succeeded`, `failed` or `cancelled`, once, through crashes and restarts. Send an
 `Idempotency-Key` with it and you may repeat the request itself, too.
 
+Every request says who asks: `Authorization: Bearer <key>`. An admin of your team makes keys at `/v1/keys`; a viewer's
+reads, a member's makes jobs, too. You see your own team's jobs, maps and usage, and nobody else's.
+
 Every error is `application/problem+json` (RFC 9457): `errors` names each field at fault, `request_id` is what to quote.
 """
 
@@ -40,21 +47,25 @@ Every error is `application/problem+json` (RFC 9457): `errors` names each field 
 def create_app(
     settings: Settings,
     store: JobStore,
+    tenancy: Tenancy,
     artifacts: ArtifactStore,
     signals: Signals,
     metrics: ApiMetrics,
     *,
+    clock: Callable[[], float] = time.time,
     random_seed: Callable[[], int] = lambda: secrets.randbelow(2**32),
     on_shutdown: Sequence[Callable[[], object]] = (),
 ) -> FastAPI:
     """The api. Pure composition: opens nothing, starts nothing.
 
     Args:
-        settings: Bounds, and the tenant that all requests belong to.
+        settings: Bounds.
         store: Where jobs go.
+        tenancy: Tells who asks.
         artifacts: Where pictures go and come from.
         signals: Tells when the store changed.
         metrics: Told of every request, body and job.
+        clock: Epoch seconds.
         random_seed: A seed for whoever gave none.
         on_shutdown: Called in order when the server stops; for what the caller opened.
     """
@@ -69,13 +80,14 @@ def create_app(
             Middleware(Observe, metrics=metrics),
             Middleware(BodyLimit, max_bytes=settings.max_body, count=metrics.upload),
         ],
+        dependencies=[Depends(check)],
         responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},
     )
     app.state.context = Context(
-        settings, store, artifacts, signals, metrics, random_seed, Streams(settings.max_streams)
+        settings, store, tenancy, artifacts, signals, metrics, clock, random_seed, Streams(settings.max_streams)
     )
     problems.install(app)
-    for resource in (images, jobs, events, results, controls, models, legacy, health):
+    for resource in (images, jobs, events, results, controls, models, usage, keys, legacy, health):
         app.include_router(resource.router)
     _describe(app, settings)
     return app
@@ -105,9 +117,12 @@ def _describe(app: FastAPI, settings: Settings) -> None:
             for name, bound in bounds.items():
                 request["properties"][name]["maximum"] = bound
             request["properties"]["controls"]["maxItems"] = settings.max_controls
-            for operations in document["paths"].values():
-                for operation in operations.values():
+            document["components"]["securitySchemes"] = {SCHEME: SECURITY}
+            for path, operations in document["paths"].items():
+                for method, operation in operations.items():
                     operation["responses"].pop("422", None)
+                    if (role := NEEDED[method.upper(), path]) is not None:
+                        _secure(operation, role)
                     for status, answer in operation["responses"].items():
                         if status in ("4XX", "5XX"):
                             answer["content"] = {problems.MEDIA_TYPE: answer["content"]["application/json"]}
@@ -117,3 +132,20 @@ def _describe(app: FastAPI, settings: Settings) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _secure(operation: dict[str, Any], role: Role) -> None:
+    """What OpenAPI says of an operation that is not public."""
+    operation["security"] = [{SCHEME: []}]
+    operation["description"] += f"\n\nRole: `{role}`."
+    content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    text, number = {"schema": {"type": "string"}}, {"schema": {"type": "integer"}}
+    operation["responses"] |= {
+        "401": {
+            "description": "No key or token, or none that is good.",
+            "headers": {"WWW-Authenticate": text},
+            "content": content,
+        },
+        "403": {"description": f"The role is less than {role}.", "content": content},
+        "429": {"description": "More than your team may have.", "headers": {"Retry-After": number}, "content": content},
+    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,13 +14,12 @@ from fastapi import Depends, Request
 from controlnet.bundle import Manifest
 from serve.api.streams import Streams
 from serve.config import Settings
-from serve.errors import ModelNotReady, NotFound
+from serve.errors import ModelNotReady
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.signals import Signals
-from serve.jobs.store import READY, Job, JobStore, ModelVersion
+from serve.jobs.store import READY, JobStore, ModelVersion
 from serve.telemetry import ApiMetrics
-
-_JOB_ID = re.compile(r"job_[0-9a-f]{1,64}")
+from serve.tenancy.tenancy import Tenancy
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +35,18 @@ class Context:
     """The api's collaborators.
 
     Attributes:
+        clock: Epoch seconds.
         random_seed: A seed for whoever gave none, 0 .. 2**32 - 1.
         streams: Those that are open.
     """
 
     settings: Settings
     store: JobStore
+    tenancy: Tenancy
     artifacts: ArtifactStore
     signals: Signals
     metrics: ApiMetrics
+    clock: Callable[[], float]
     random_seed: Callable[[], int]
     streams: Streams
 
@@ -92,25 +93,4 @@ def context(request: Request) -> Context:
     return found
 
 
-def tenant(request: Request) -> str:
-    """The team that asks. Until keys exist it is the one of the settings; never a header, never the body."""
-    return context(request).settings.tenant
-
-
 InContext = Annotated[Context, Depends(context)]
-Tenant = Annotated[str, Depends(tenant)]
-
-
-async def own_job(job_id: str, context: InContext, tenant: Tenant) -> Job:
-    """The job that a path names. Another team's is as unknown as one that never was.
-
-    Raises:
-        NotFound: There is none.
-    """
-    job = await to_thread.run_sync(context.store.get, job_id, tenant) if _JOB_ID.fullmatch(job_id) else None
-    if job is None:
-        raise NotFound("There is no such job.")
-    return job
-
-
-OwnJob = Annotated[Job, Depends(own_job)]

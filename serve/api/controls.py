@@ -14,8 +14,9 @@ from pydantic import BaseModel, Field
 
 from controlnet.annotators import ANNOTATORS, Annotator
 from serve.api import answers
+from serve.api.access import Tenant
 from serve.api.admission import settle_map
-from serve.api.context import Context, InContext, Tenant
+from serve.api.context import Context, InContext
 from serve.api.maps import map_id
 from serve.api.schemas import MapAnswer, MapRequest
 from serve.api.submission import IdempotencyKey, Submission, fingerprint_of, once, submit, validated

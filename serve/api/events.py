@@ -15,7 +15,8 @@ from typing import Annotated, Any
 from anyio import to_thread
 from fastapi import APIRouter, Header, Response
 
-from serve.api.context import Context, InContext, OwnJob, Tenant
+from serve.api.access import OwnJob, Tenant
+from serve.api.context import Context, InContext
 from serve.api.descriptions import annotated, describe, image_url, map_links
 from serve.api.streams import KEEP_ALIVE, MEDIA_TYPE, RETRY, EventStream, event
 from serve.jobs.database import StoreUnavailable

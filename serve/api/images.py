@@ -8,7 +8,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from serve.api import answers
-from serve.api.context import InContext, Tenant
+from serve.api.access import Tenant
+from serve.api.context import InContext
 from serve.api.schemas import ImagesAnswer
 from serve.api.submission import IdempotencyKey, submit_images
 from serve.api.waiting import succeeded

@@ -11,7 +11,8 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from serve.api.context import Context, InContext, OwnJob, Tenant
+from serve.api.access import OwnJob, Tenant
+from serve.api.context import Context, InContext
 from serve.api.descriptions import JobAnswer, describe
 from serve.api.images import BODY
 from serve.api.submission import IdempotencyKey, submit_images

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from controlnet.bundle import Manifest
 from serve.api import answers
+from serve.api.access import Tenant
 from serve.api.admission import Draft, settle
-from serve.api.context import Context, InContext, Tenant
+from serve.api.context import Context, InContext
 from serve.api.problems import AboutJob, InvalidFields, invalid
 from serve.api.schemas import LONGEST_PROMPT, ControlRequest, ImagesRequest
 from serve.api.submission import Submission, submit

@@ -94,6 +94,7 @@ class Observe:
         finally:
             seconds = self._clock() - began
             method, route = _method(scope), _template(scope)
+            tenant = scope["state"].get("tenant")  # of whoever proved it
             self._metrics.observe(method, route, status, seconds)
             log.info(
                 "request",
@@ -103,6 +104,7 @@ class Observe:
                     "route": route,
                     "status": status,
                     "seconds": round(seconds, 4),
+                    **({} if tenant is None else {"tenant": tenant}),
                 },
             )
 

@@ -30,6 +30,7 @@ from serve.errors import (
     Conflict,
     DeadlineMissed,
     DeadlineUnreachable,
+    Forbidden,
     Gone,
     IdempotencyInFlight,
     IdempotencyMismatch,
@@ -43,9 +44,11 @@ from serve.errors import (
     NotFinished,
     NotFound,
     Overloaded,
+    QuotaExceeded,
     ServeError,
     TimedOut,
     TooManyRequests,
+    Unauthenticated,
     UnsupportedMedia,
 )
 
@@ -59,6 +62,7 @@ KINDS: Mapping[str, type[ServeError]] = {
         Conflict,
         DeadlineMissed,
         DeadlineUnreachable,
+        Forbidden,
         Gone,
         IdempotencyInFlight,
         IdempotencyMismatch,
@@ -72,8 +76,10 @@ KINDS: Mapping[str, type[ServeError]] = {
         NotFinished,
         NotFound,
         Overloaded,
+        QuotaExceeded,
         TimedOut,
         TooManyRequests,
+        Unauthenticated,
         UnsupportedMedia,
     )
 }
@@ -152,6 +158,8 @@ def response(error: ServeError | InvalidFields | HTTPException, request_id: str,
             return _render(body | {"detail": _short(str(error.detail)), "request_id": request_id}, headers)
         error = error_type(str(error.detail))
     body = members(error, fields)
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     if job_id is not None:

@@ -8,7 +8,8 @@ from anyio import to_thread
 from fastapi import APIRouter, Path, Response
 
 from serve.api import answers
-from serve.api.context import InContext, OwnJob
+from serve.api.access import OwnJob
+from serve.api.context import InContext
 from serve.api.descriptions import Made
 from serve.api.maps import map_id
 from serve.errors import Gone, NotFinished, NotFound

@@ -161,6 +161,30 @@ async def read_request(
     return await to_thread.run_sync(strictjson.loads, text), uploads
 
 
+async def read_json(request: Request, max_bytes: int, default: bytes | None = None) -> dict[str, Any]:
+    """The JSON object of a small body.
+
+    Args:
+        request: Its body is not read yet.
+        max_bytes: Largest body.
+        default: The JSON of a body that is empty.
+
+    Raises:
+        MalformedRequest: It can't be read.
+        BodyTooLarge: It has more bytes.
+        HTTPException: 415 for another content type.
+    """
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > max_bytes:
+            raise BodyTooLarge(f"The body has more than {max_bytes} bytes, the most that is accepted here.")
+    if not data and default is not None:
+        return strictjson.loads(default)
+    _content_type(request, "application/json")
+    return strictjson.loads(bytes(data))
+
+
 async def read_form(request: Request, files: frozenset[str], max_bytes: int) -> tuple[dict[str, str], dict[str, bytes]]:
     """The text fields and files of a plain form, each at most once.
 

@@ -43,7 +43,7 @@ class AsyncClient:
         luck: Callable[[], float] = random.random,
         new_key: Callable[[], str] = new_key,
     ) -> None:
-        self._http = httpx.AsyncClient(base_url=url, headers=standing_headers(key), transport=transport)
+        self._http = httpx.AsyncClient(base_url=url, headers=standing_headers(url, key), transport=transport)
         self._retries = retries or Retries()
         self._sleep = sleep
         self._clock = clock

@@ -18,6 +18,7 @@ from serve.client.job import Job, Map, Page, State
 from serve.client.pictures import Picture, encoded
 from serve.client.problems import Unreachable, from_answer, unexpected
 from serve.client.retries import Outcome
+from serve.loopback import is_loopback
 
 T = TypeVar("T")
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -32,8 +33,15 @@ LARGEST_PAGE = 200
 _MAP_ID = re.compile(r"map_[0-9a-f]+")
 
 
-def standing_headers(key: str | None) -> Mapping[str, str]:
-    """Of every request; `key` is an API key."""
+def standing_headers(url: str, key: str | None) -> Mapping[str, str]:
+    """Of every request to the API at `url`; `key` is an API key.
+
+    Raises:
+        ValueError: The key could be read on its way.
+    """
+    where = httpx.URL(url)
+    if key is not None and where.scheme != "https" and not is_loopback(where.host):
+        raise ValueError(f"a key is only sent over https, or to this machine: {url} is neither")
     return {"User-Agent": "controlnet-client"} | ({} if key is None else {"Authorization": f"Bearer {key}"})
 
 

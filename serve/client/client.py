@@ -37,7 +37,7 @@ class Client:
 
     Args:
         url: Of the API: `http://127.0.0.1:8000`.
-        key: API key.
+        key: API key; it is only sent over https, or to this machine.
         retries: When a call is made again.
         transport: In place of sockets.
         sleep: Waits so many seconds.
@@ -58,7 +58,7 @@ class Client:
         luck: Callable[[], float] = random.random,
         new_key: Callable[[], str] = new_key,
     ) -> None:
-        self._http = httpx.Client(base_url=url, headers=standing_headers(key), transport=transport)
+        self._http = httpx.Client(base_url=url, headers=standing_headers(url, key), transport=transport)
         self._retries = retries or Retries()
         self._sleep = sleep
         self._clock = clock

@@ -1,1 +1,1 @@
-"""The groups of `cnserve` that talk to a running platform."""
+"""The groups of `cnserve`: what a tenant does through the API, what the operator does to teams and keys."""

@@ -16,6 +16,7 @@ from rich.text import Text
 from serve.client import Client, ClientError, Control, Job, Parameters, Progress, State
 from serve.config import Settings
 from serve.errors import ServeError
+from serve.tenancy.demo import kept_key
 
 app = typer.Typer(no_args_is_help=True, help="Jobs, through the API at CN_URL: submit them, watch them, fetch images.")
 console = Console()
@@ -105,12 +106,19 @@ def _client() -> Iterator[Client]:
     """What goes wrong is told as a sentence, not as a traceback."""
     settings = Settings()
     try:
-        with Client(settings.api_url, settings.key.get_secret_value() if settings.key else None) as client:
+        with Client(settings.api_url, _key(settings)) as client:
             yield client
     except ServeError as error:
         _fail(error, [error.title, f"field {error.field}" if error.field else "", *getattr(error, "__notes__", ())])
-    except (ClientError, OSError) as error:
+    except (ClientError, OSError, ValueError) as error:
         _fail(error, [])
+
+
+def _key(settings: Settings) -> str | None:
+    """That of the settings; for the API of this machine also the one that `cnserve up` keeps."""
+    if settings.key is not None:
+        return settings.key.get_secret_value()
+    return kept_key(settings.data_dir) if settings.url is None else None
 
 
 def _told(job: Job) -> None:

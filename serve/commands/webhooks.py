@@ -21,8 +21,7 @@ def webhooks() -> None:
 
 @app.command()
 def secret(
-    tenant: Annotated[str | None, typer.Argument(help="Of which team; that of the settings when absent.")] = None,
+    tenant: Annotated[str, typer.Argument(help="Of which team.")],
 ) -> None:
     """Print the secret that a team's webhooks are signed with. Give it to that team, and to nobody else."""
-    settings = Settings()
-    console.print(tenant_secret(master_secret(settings), tenant or settings.tenant), highlight=False, soft_wrap=True)
+    console.print(tenant_secret(master_secret(Settings()), tenant), highlight=False, soft_wrap=True)

@@ -22,6 +22,10 @@ from ray import serve as ray_serve
 from serve.config import Settings
 from serve.deployments.app import NAME, build
 from serve.deployments.child import Child, ChildFailed
+from serve.errors import ServeError
+from serve.jobs.database import open_database
+from serve.tenancy.demo import FILE, TENANT, ready_key
+from serve.tenancy.tenancy import Tenancy
 
 SMALL_OBJECT_STORE = 256 << 20  # bytes; the pictures in flight, on a machine that also samples
 
@@ -43,6 +47,7 @@ class Platform:
         self._say = say
         self._logs = settings.data_dir / "logs"
         self._api: Child | None = None
+        self._key: str | None = None
 
     def run(self) -> None:
         """Start, serve until interrupted, stop.
@@ -56,6 +61,7 @@ class Platform:
                 self._start(stop)
                 if not stop.is_set():
                     self._say(f"Ready after {time.monotonic() - began:.0f} s: {self.url} (docs at {self.url}/docs)")
+                    self._say_key()
                 self._watch(stop)
             finally:
                 self._stop()
@@ -68,6 +74,7 @@ class Platform:
     def _start(self, stop: threading.Event) -> None:
         self._logs.mkdir(parents=True, exist_ok=True)
         self._say("Starting the api, the registry and Ray ...")
+        self._key = self._ready_key()
         self._api = Child("api", [sys.executable, "-m", "serve.api"], self._logs / "api.log")
         # Importing MLflow and making its database take seconds; Ray starts meanwhile.
         registrar = threading.Thread(target=self._register_demo, name="registrar", daemon=True)
@@ -83,6 +90,31 @@ class Platform:
             self._check_api()
             if _is_ready(self.url):
                 return
+
+    def _ready_key(self) -> str | None:
+        """A key for a first request, where no team was declared.
+
+        Raises:
+            PlatformError: The database does not answer.
+        """
+        try:
+            database = open_database(self._settings.database_url)
+        except ServeError as error:
+            raise PlatformError(str(error)) from error
+        try:
+            tenancy = Tenancy.over(database, self._settings)
+            return ready_key(tenancy.tenants, tenancy.keys, self._settings.data_dir)
+        finally:
+            database.dispose()
+
+    def _say_key(self) -> None:
+        if self._settings.anonymous is not None:
+            self._say(f"Without a key one is a member of the team {self._settings.anonymous}: for development only.")
+        if self._key is None:
+            self._say("Keys: cnserve keys create TENANT")
+            return
+        self._say(f"A key of the team {TENANT}, kept in {self._settings.data_dir / FILE}:\n{self._key}")
+        self._say(f"curl -H 'Authorization: Bearer {self._key}' {self.url}/v1/models")
 
     def _watch(self, stop: threading.Event) -> None:
         while not stop.wait(0.5):

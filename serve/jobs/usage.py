@@ -22,7 +22,7 @@ class Used:
         steps: Of all images together.
         pixels: Likewise.
         gpu_seconds: Seconds that the jobs spent in samplers, alone or together with others.
-        gflop: Work of the jobs.
+        gflop: Work of all images together.
     """
 
     day: str
@@ -32,7 +32,7 @@ class Used:
     steps: int
     pixels: int
     gpu_seconds: float
-    gflop: float = 0.0
+    gflop: float
 
 
 class Usage:

@@ -42,5 +42,6 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     rig = Rig(tmp_path_factory.mktemp("platform"), os.environ.get("CN_DATABASE"), {"CN_PREVIEWS": "64"})
     began = time.monotonic()
     with rig, httpx.Client(base_url=rig.url, timeout=120) as client:
+        client.headers["Authorization"] = f"Bearer {rig.key}"  # which was made when it started
         print(f"\nready after {time.monotonic() - began:.1f} s")  # reported, not asserted: the machine may be shared
         yield Running(client, rig)

@@ -194,7 +194,7 @@ def test_promotion_under_load_changes_the_version_and_nothing_else(platform: Any
 
 
 def test_a_job_is_followed_to_its_end_and_fetched(platform: Any, photograph: bytes) -> None:
-    with Client(str(platform.client.base_url)) as client:
+    with Client(platform.rig.url, platform.rig.key) as client:
         job = client.submit(PROMPT, controls=[Control("canny", photograph)], n=2, steps=30, seed=3)
         events = list(client.events(job.id))
         again = list(client.events(job.id))
@@ -217,7 +217,7 @@ def test_a_job_is_followed_to_its_end_and_fetched(platform: Any, photograph: byt
 
 
 def test_a_map_is_made_once_and_steers_many(platform: Any, photograph: bytes) -> None:
-    with Client(str(platform.client.base_url)) as client:
+    with Client(platform.rig.url, platform.rig.key) as client:
         made = client.annotate("canny", photograph, parameters={"low_threshold": 50}, resolution=128)
         direct = Control("canny", photograph, parameters={"low_threshold": 50})
         how: Parameters = {"steps": 2, "seed": 1, "resolution": 128, "deterministic": True}
@@ -245,7 +245,7 @@ def test_the_same_request_sent_at_once_by_many_is_one_job(platform: Any) -> None
 
 
 def test_a_cancelled_job_stops_within_steps(platform: Any) -> None:
-    with Client(str(platform.client.base_url)) as client:
+    with Client(platform.rig.url, platform.rig.key) as client:
         job = client.submit(PROMPT, steps=100, width=384, height=384)
         done = 0
         for event in client.events(job.id):

@@ -30,6 +30,9 @@ from serve.jobs.schema import metadata
 from serve.jobs.signals import SqliteSignals
 from serve.jobs.store import READY, JobResult, JobStore, Lease, ServedModel, StoredImage, StoredMap
 from serve.telemetry import ApiMetrics
+from serve.tenancy.principal import Role
+from serve.tenancy.tenancy import Tenancy
+from serve.tenancy.tenants import Tenant
 
 TENANT = "demo"
 RANDOM_SEED = 4_000_000_000
@@ -161,7 +164,7 @@ def model(manifest: Manifest) -> ServedModel:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, tenant=TENANT, max_body=1 << 20, max_pixels_out=512 * 512, _env_file=None)
+    return Settings(data_dir=tmp_path, max_body=1 << 20, max_pixels_out=512 * 512, _env_file=None)
 
 
 @pytest.fixture(scope="session")
@@ -217,13 +220,19 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def make_app(
-    settings: Settings, bare_store: JobStore, artifacts: ArtifactStore, signals: SqliteSignals, metrics: Metrics
+    settings: Settings,
+    engine: sa.Engine,
+    bare_store: JobStore,
+    artifacts: ArtifactStore,
+    signals: SqliteSignals,
+    metrics: Metrics,
 ) -> Callable[..., FastAPI]:
     """The app with some settings changed."""
 
     def make(**changes: Any) -> FastAPI:
         changed = settings.model_copy(update=changes)
-        return create_app(changed, bare_store, artifacts, signals, metrics, random_seed=lambda: RANDOM_SEED)
+        tenancy = Tenancy.over(engine, changed)
+        return create_app(changed, bare_store, tenancy, artifacts, signals, metrics, random_seed=lambda: RANDOM_SEED)
 
     return make
 
@@ -234,9 +243,27 @@ def app(make_app: Callable[..., FastAPI]) -> FastAPI:
 
 
 @contextlib.asynccontextmanager
-async def connected(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
+async def connected(app: FastAPI, key: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the key of a member of `TENANT`, or another."""
+    transport, headers = httpx.ASGITransport(app), bearer(key or member_key(app))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
         yield client
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def member_key(app: FastAPI) -> str:
+    """A new key of a member of `TENANT`."""
+    return new_key(app.state.context.tenancy)
+
+
+def new_key(tenancy: Tenancy, tenant: str = TENANT, role: Role = "member", **how: Any) -> str:
+    """A new key, of a team that is declared for it."""
+    if tenancy.tenants.get(tenant) is None:
+        tenancy.tenants.apply([Tenant(tenant)], "test")
+    return tenancy.keys.create(tenant, role, "test", "test", **how).text
 
 
 @pytest.fixture

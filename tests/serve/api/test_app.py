@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import httpx
+import sqlalchemy as sa
 from fastapi import FastAPI
 
 from serve.api.app import create_app
@@ -14,6 +15,7 @@ from serve.config import Settings
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.signals import SqliteSignals
 from serve.jobs.store import JobStore
+from serve.tenancy.tenancy import Tenancy
 from tests.serve.api.conftest import Metrics
 
 
@@ -47,6 +49,11 @@ async def test_openapi_describes_every_route(client: httpx.AsyncClient) -> None:
         "/v1/jobs/{job_id}/controls/{k}",
         "/v1/jobs/{job_id}/archive",
         "/v1/controls/{type}",
+        "/v1/keys",
+        "/v1/keys/{key_id}",
+        "/v1/keys/{key_id}/rotate",
+        "/v1/audit",
+        "/v1/usage",
         "/model/generate",
         "/model/health",
         "/healthz",
@@ -78,11 +85,17 @@ async def test_openapi_tells_the_operators_bounds_and_the_errors_type(client: ht
 
 
 async def test_what_was_opened_is_closed_in_order(
-    settings: Settings, bare_store: JobStore, artifacts: ArtifactStore, signals: SqliteSignals, metrics: Metrics
+    settings: Settings,
+    engine: sa.Engine,
+    bare_store: JobStore,
+    artifacts: ArtifactStore,
+    signals: SqliteSignals,
+    metrics: Metrics,
 ) -> None:
     closed: list[str] = []
     calls = (lambda: closed.append("first"), lambda: closed.append("second"))
-    app: FastAPI = create_app(settings, bare_store, artifacts, signals, metrics, on_shutdown=calls)
+    tenancy = Tenancy.over(engine, settings)
+    app: FastAPI = create_app(settings, bare_store, tenancy, artifacts, signals, metrics, on_shutdown=calls)
     async with app.router.lifespan_context(app):
         assert closed == []
     assert closed == ["first", "second"]

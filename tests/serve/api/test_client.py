@@ -14,7 +14,7 @@ from serve.client import AsyncClient, Control, calls
 from serve.client.calls import Call
 from serve.errors import InvalidRequest, ModelNotReady, NotFound
 from serve.jobs.store import JobStore
-from tests.serve.api.conftest import Worker, picture
+from tests.serve.api.conftest import Worker, member_key, picture
 
 
 @pytest.fixture
@@ -22,7 +22,8 @@ async def api(app: FastAPI) -> AsyncIterator[AsyncClient]:
     async def sleep(seconds: float) -> None:
         """Time flies."""
 
-    async with AsyncClient("http://api", transport=httpx.ASGITransport(app), sleep=sleep) as client:
+    transport = httpx.ASGITransport(app)
+    async with AsyncClient("http://localhost", member_key(app), transport=transport, sleep=sleep) as client:
         yield client
 
 

@@ -18,7 +18,7 @@ from serve.errors import InvalidRequest
 from serve.jobs.database import StoreUnavailable
 from serve.jobs.spec import JobSpec
 from serve.jobs.store import Job, JobResult, JobStore, Lease, ServedModel, StoredImage, StoredMap
-from tests.serve.api.conftest import TENANT, problem_of
+from tests.serve.api.conftest import TENANT, connected, problem_of
 
 SPEC = JobSpec("a gear", "", (1, 2), steps=5, guidance=1.0, width=64, height=64)
 IMAGES = tuple(StoredImage(f"demo/aa/{i}.png", seed, 64, 64) for i, seed in enumerate(SPEC.seeds))
@@ -270,7 +270,7 @@ async def test_one_more_stream_than_a_team_may_have_is_refused(
     make_app: Callable[..., FastAPI], store: JobStore, job: Job
 ) -> None:
     app = make_app(max_streams=1)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
+    async with connected(app) as client:
         first = asyncio.ensure_future(client.get(f"/v1/jobs/{job.id}/events"))
         while not app.state.context.streams.count(TENANT):
             await asyncio.sleep(0)

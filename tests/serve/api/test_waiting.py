@@ -18,7 +18,7 @@ from serve.jobs.database import StoreUnavailable
 from serve.jobs.retention import ArtifactsSwept
 from serve.jobs.spec import JobSpec
 from serve.jobs.store import Job, JobStore
-from tests.serve.api.conftest import TENANT, Metrics, Worker, canny, connected, field_of, problem_of
+from tests.serve.api.conftest import TENANT, Metrics, Worker, canny, connected, field_of, member_key, problem_of
 
 URL = "/v1/images"
 REQUEST = {"prompt": "a gear"}
@@ -93,7 +93,11 @@ async def leave_when(event: asyncio.Event, app: FastAPI, headers: Sequence[tuple
         "raw_path": URL.encode(),
         "query_string": b"",
         "root_path": "",
-        "headers": [(b"content-type", b"application/json"), *headers],
+        "headers": [
+            (b"content-type", b"application/json"),
+            (b"authorization", f"Bearer {member_key(app)}".encode()),
+            *headers,
+        ],
         "client": ("client", 1),
         "server": ("api", 80),
     }

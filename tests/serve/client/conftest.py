@@ -13,7 +13,7 @@ import pytest
 
 from serve.client import AsyncClient, Client, Retries
 
-URL = "http://api.test"
+URL = "https://api.test"
 JOB: dict[str, Any] = {
     "id": "job_1",
     "kind": "images",

@@ -114,7 +114,7 @@ def test_what_was_there_before_is_counted_held_and_expires(fresh, filled, clock)
     upgrade(fresh, durable(fresh))
     store = JobStore(fresh, clock)
     assert store.usage.between("demo", 0, 1e10) == [
-        Used("1970-01-01", "demo", jobs=1, images=2, steps=40, pixels=2 * 256 * 192, gpu_seconds=2.5)
+        Used("1970-01-01", "demo", jobs=1, images=2, steps=40, pixels=2 * 256 * 192, gpu_seconds=2.5, gflop=0.0)
     ]
     assert store.retention.condemn(["demo/in.png", "demo/a.png", "demo/b.png", "demo/map.png"]) == 0
     clock.advance(WEEK_S)

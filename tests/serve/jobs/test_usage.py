@@ -29,7 +29,7 @@ def make(store, spec, model, clock):
 def test_a_job_that_succeeds_is_counted(store, make):
     make()
     assert store.usage.between("demo", 0, 1e10) == [
-        Used("1970-01-01", "demo", jobs=1, images=2, steps=40, pixels=2 * 256 * 192, gpu_seconds=2.5)
+        Used("1970-01-01", "demo", jobs=1, images=2, steps=40, pixels=2 * 256 * 192, gpu_seconds=2.5, gflop=0.0)
     ]
 
 

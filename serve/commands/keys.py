@@ -1,0 +1,93 @@
+"""`cnserve keys`: the keys of every team, for the operator. Admins of a team have `/v1/keys` for theirs."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from serve.commands.operator import actor, console, seconds, tenancy
+from serve.errors import InvalidRequest, NotFound
+from serve.tenancy.keys import NewKey
+from serve.tenancy.principal import ROLES, Role
+from serve.tenancy.tenancy import Tenancy
+
+app = typer.Typer(no_args_is_help=True, help="Keys: made for a team, shown once, rotated, revoked.")
+
+KeyId = Annotated[str, typer.Argument(metavar="KEY", help="Id of a key: what is between `cn_` and the next `_`.")]
+
+
+@app.command()
+def create(
+    tenant: Annotated[str, typer.Argument(help="Whose.")],
+    role: Annotated[str, typer.Option(help=f"{', '.join(ROLES)}.")] = "member",
+    name: Annotated[str, typer.Option(help="For people: who or what uses it.")] = "",
+    expires_in: Annotated[str | None, typer.Option(help="90d, 12h, 30m; never when absent.")] = None,
+) -> None:
+    """Make a key and print it, alone, for scripts. It is not shown again."""
+    lifetime_s = None if expires_in is None else _at_least_a_second(seconds(expires_in))
+    with tenancy() as found:
+        _tell(found.keys.create(tenant, _role(role), name or f"by {actor()}", actor(), lifetime_s))
+
+
+@app.command("list")
+def list_keys(tenant: Annotated[str | None, typer.Argument(help="Whose; everybody's when absent.")] = None) -> None:
+    """Show the keys that open something."""
+    table = Table("key", "tenant", "role", "name", "created", "expires")
+    with tenancy() as found:
+        names = [tenant] if tenant is not None else [team.name for team in found.tenants.list()]
+        for key in (key for name in names for key in found.keys.list(name)):
+            expires = "never" if key.expires_at is None else _time(key.expires_at)
+            table.add_row(key.id, key.tenant, key.role, Text(key.name), _time(key.created_at), expires)
+    console.print(table)
+
+
+@app.command()
+def rotate(
+    key: KeyId,
+    grace: Annotated[str, typer.Option(help="How long the old key stays good: 1h, 30m.")] = "0s",
+) -> None:
+    """Put a new key in the place of one and print it, alone. Without a grace the old one opens nothing from now on."""
+    grace_s = seconds(grace)
+    with tenancy() as found:
+        _tell(found.keys.rotate(_tenant_of(found, key), key, actor(), grace_s))
+
+
+@app.command()
+def revoke(key: KeyId) -> None:
+    """Take a key back: it opens nothing from the next request on."""
+    with tenancy() as found:
+        tenant = _tenant_of(found, key)
+        found.keys.revoke(tenant, key, actor())
+    console.print(f"{key} of {tenant} is revoked", markup=False, highlight=False)
+
+
+def _tell(new: NewKey) -> None:
+    console.print(new.text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _tenant_of(found: Tenancy, key: str) -> str:
+    tenant = found.keys.tenant_of(key)
+    if tenant is None:
+        raise NotFound("There is no such key.")
+    return tenant
+
+
+def _role(text: str) -> Role:
+    for role in ROLES:
+        if role == text:
+            return role
+    raise InvalidRequest(f"{text!r} is not one of {', '.join(ROLES)}.", field="role")
+
+
+def _at_least_a_second(lifetime_s: float) -> float:
+    if lifetime_s < 1:
+        raise typer.BadParameter("A key that expires at once opens nothing.", param_hint="--expires-in")
+    return lifetime_s
+
+
+def _time(epoch_s: float) -> str:
+    return datetime.datetime.fromtimestamp(epoch_s).isoformat(sep=" ", timespec="minutes")
