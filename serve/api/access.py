@@ -14,6 +14,7 @@ from anyio import to_thread
 from fastapi import Depends, Request
 
 from serve.api.context import InContext
+from serve.api.quotas import count
 from serve.errors import Forbidden, NotFound
 from serve.jobs.store import Job
 from serve.tenancy.principal import Principal, Role
@@ -62,6 +63,7 @@ async def check(request: Request, context: InContext) -> Principal | None:
     Raises:
         Unauthenticated: They are not known.
         Forbidden: Their role is too low.
+        QuotaExceeded: Their team has asked for too much work in this minute.
     """
     needed = NEEDED[request.method, request.scope["route"].path]
     if needed is None:
@@ -70,6 +72,7 @@ async def check(request: Request, context: InContext) -> Principal | None:
     request.state.tenant = principal.tenant  # for the log
     if not principal.may(needed):
         raise Forbidden(f"This needs the role {needed}; yours is {principal.role}.")
+    await count(request, principal, context.store.rates)
     return principal
 
 

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve.api import problems
+from serve.api import problems, quotas
 from serve.errors import Internal, Overloaded, ServeError
 from serve.telemetry import ApiMetrics, bind
 
@@ -77,6 +77,10 @@ class Observe:
                     *message.get("headers", ()),
                     (b"x-request-id", request_id.encode()),
                     (b"x-content-type-options", b"nosniff"),
+                    *(
+                        (k.encode(), v.encode())
+                        for k, v in quotas.headers(scope["state"].get("allowances", ())).items()
+                    ),
                 ]
             await send(message)
 
