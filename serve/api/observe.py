@@ -77,10 +77,7 @@ class Observe:
                     *message.get("headers", ()),
                     (b"x-request-id", request_id.encode()),
                     (b"x-content-type-options", b"nosniff"),
-                    *(
-                        (k.encode(), v.encode())
-                        for k, v in quotas.headers(scope["state"].get("allowances", ())).items()
-                    ),
+                    *quotas.headers(scope["state"]),
                 ]
             await send(message)
 
