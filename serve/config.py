@@ -61,7 +61,9 @@ class Settings(BaseSettings):
 
     lease: float = Field(30.0, gt=0, description="Seconds a dispatcher may be silent before its job is taken over.")
     attempts: int = Field(3, ge=1, description="How often a job is tried before it is set aside.")
-    jobs_in_flight: int = Field(32, ge=1, description="Jobs one dispatcher runs at once.")
+    rows_in_flight: int | None = Field(
+        None, ge=1, description="UNet rows that are claimed at once; a quarter more than all samplers hold when absent."
+    )
     job_timeout: float = Field(600.0, gt=0, description="Seconds `POST /v1/images` waits for its job.")
 
     oidc_issuer: str | None = Field(
@@ -124,6 +126,16 @@ class Settings(BaseSettings):
             if not _HOST.fullmatch(host):
                 raise ValueError(f"{host!r} is no host: write hooks.example.com or *.example.com, :port if not 443")
         return hosts
+
+    @property
+    def claimed_rows(self) -> int:
+        """UNet rows that a dispatcher has claimed and that are not sampled yet, at most.
+
+        What fills every sampler's batch, and a quarter more that imaging prepares meanwhile, so that seats don't wait.
+        Not much more: what was claimed is out of the fair order and stands in the engine's line, before whoever comes.
+        """
+        most = self.sampler_replicas[1]
+        return self.rows_in_flight or most * self.max_rows + max(2, most * self.max_rows // 4)
 
     @property
     def database_url(self) -> str:

@@ -27,7 +27,7 @@ WINDOW = 8
 
 SETTINGS = {
     "CN_LEASE": "6",  # a silent dispatcher is missed soon
-    "CN_JOBS_IN_FLIGHT": "4",  # fewer than are unfinished, so that some are queued
+    "CN_ROWS_IN_FLIGHT": "8",  # four jobs: fewer than are unfinished, so that some are queued
     "CN_ATTEMPTS": "20",  # many kills fall on one job
     "CN_WEBHOOK_HOSTS": '["127.0.0.1"]',
 }

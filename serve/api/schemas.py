@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 LARGEST_SEED = 2**32 - 1
 LONGEST_PROMPT = 1000
+LONGEST_DEADLINE_S = 7 * 24 * 3600
 
 _PICTURE = (
     "PNG, JPEG or WebP: base64 (optionally a `data:` URL), or the field or file name of an uploaded file. "
@@ -101,6 +102,16 @@ class ImagesRequest(_Request):
     deterministic: bool = Field(False, description="The same bytes for the same request, whatever else is running.")
     controls: list[ControlRequest] = Field(default_factory=list, description="What steers the images; may be empty.")
     webhook: Webhook | None = Field(None, description="Told of the job's end, whatever it is.")
+    priority: Literal["interactive", "batch"] = Field(
+        "interactive", description="`batch` starts when none of your team's interactive jobs wait."
+    )
+    deadline_s: float | None = Field(
+        None,
+        gt=0,
+        le=LONGEST_DEADLINE_S,
+        description="Seconds from its acceptance after which it is not wanted any more. 429 where it would not be done "
+        "by then; a job that could not be started in time ends as failed, and costs nothing.",
+    )
 
 
 class MapRequest(_Request):

@@ -16,11 +16,13 @@ from pydantic import BaseModel, ValidationError
 
 from serve.api.admission import Draft, settle
 from serve.api.context import Context, Served
+from serve.api.deadlines import IN_TURN, Order, check_deadline
 from serve.api.maps import PREFIX, map_key
 from serve.api.problems import invalid
 from serve.api.schemas import ImagesRequest, MapRequest
 from serve.api.uploads import Uploads, read_request
 from serve.errors import InvalidRequest, NotFound
+from serve.jobs.cost import cost
 from serve.jobs.database import StoreUnavailable
 from serve.jobs.idempotency import Reservation
 from serve.jobs.retention import ArtifactsSwept
@@ -86,7 +88,8 @@ async def submit_images(
         draft = await to_thread.run_sync(settle, wanted, uploads, served.manifest, settings, context.random_seed)
         check(draft.spec.n)
         webhook = None if wanted.webhook is None else wanted.webhook.url
-        return await submit(context, tenant, draft, served, reservation, webhook)
+        order = Order(wanted.priority, wanted.deadline_s)
+        return await submit(context, tenant, draft, served, reservation, webhook, order)
 
     return await once(context, tenant, key, partial(fingerprint_of, request, wanted, uploads), admit)
 
@@ -129,8 +132,16 @@ async def submit(
     served: Served,
     reservation: Reservation | None = None,
     webhook: str | None = None,
+    order: Order = IN_TURN,
 ) -> Job:
-    """Store a draft's pictures, then commit its row, pinned to what is served."""
+    """Store a draft's pictures, then commit its row, pinned to what is served.
+
+    Raises:
+        DeadlineUnreachable: It would not be done in time.
+        InvalidRequest: Nor would it be if it were alone.
+    """
+    price = cost(draft.spec, served.manifest.architecture)
+    await to_thread.run_sync(check_deadline, context.store, tenant, price, order)
     for left in reversed(range(SUBMIT_TRIES)):
         mark = await to_thread.run_sync(context.store.retention.mark)
         keys = [
@@ -145,6 +156,9 @@ async def submit(
             mark=mark,
             reservation=reservation,
             webhook=webhook,
+            cost=price,
+            priority=order.priority,
+            deadline_s=order.deadline_s,
         )
         try:
             job = await to_thread.run_sync(commit)

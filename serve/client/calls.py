@@ -51,7 +51,10 @@ def new_key() -> str:
 
 
 class Parameters(TypedDict, total=False):
-    """Of a job's images; the served bundle's defaults for those left out. The API's docs have the bounds."""
+    """Of a job's images; the served bundle's defaults for those left out. The API's docs have the bounds.
+
+    `priority` and `deadline_s` (seconds from its acceptance) say when they are wanted.
+    """
 
     n: int
     negative_prompt: str
@@ -63,6 +66,8 @@ class Parameters(TypedDict, total=False):
     resolution: int
     sampler: Literal["ddim", "dpmpp_2m", "euler"]
     deterministic: bool
+    priority: Literal["interactive", "batch"]
+    deadline_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,8 @@ class Job(Said):
     Attributes:
         attempt: How often it was started.
         position: How many jobs are before it, while it is queued.
+        predicted_s: Seconds until it is predicted to be done, while it is queued.
+        deadline: When it is not wanted any more, unless it was started before.
         n: How many images.
         parameters: All of them, as used.
         images: Those that are done.
@@ -71,6 +73,9 @@ class Job(Said):
     state: State
     attempt: int
     position: int | None = None
+    predicted_s: float | None = None
+    priority: Literal["interactive", "batch"] = "interactive"
+    deadline: float | None = None
     progress: Progress | None = None
     n: int
     parameters: Mapping[str, Any]

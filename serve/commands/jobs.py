@@ -6,7 +6,7 @@ import contextlib
 import datetime
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NoReturn, get_args
+from typing import Annotated, Any, NoReturn, get_args
 
 import typer
 from rich.console import Console
@@ -85,6 +85,10 @@ def submit(
     steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the first image.")] = None,
     resolution: Annotated[int | None, typer.Option(help="Short side in pixels.")] = None,
+    batch: Annotated[bool, typer.Option("--batch", help="After the team's other jobs.")] = False,
+    deadline: Annotated[
+        float | None, typer.Option(help="Seconds after which it is not wanted; refused where it can't be met.")
+    ] = None,
     webhook: Annotated[str | None, typer.Option(help="URL that is told of the end.")] = None,
     key: Annotated[str | None, typer.Option(help="Idempotency-Key: the same key is the same job.")] = None,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Watch it to its end.")] = False,
@@ -92,7 +96,8 @@ def submit(
     """Submit a job and print its id, alone, for scripts."""
     controls = [Control(kind, image=picture) for kind, picture in _pairs(control, "--control")]
     controls += [Control(kind, map=picture) for kind, picture in _pairs(map, "--map")]
-    given = {"n": n, "steps": steps, "seed": seed, "resolution": resolution}
+    given: dict[str, Any] = {"n": n, "steps": steps, "seed": seed, "resolution": resolution, "deadline_s": deadline}
+    given["priority"] = "batch" if batch else None
     parameters: Parameters = {name: value for name, value in given.items() if value is not None}  # type: ignore[assignment]
     with _client() as client:
         job = client.submit(prompt, controls=controls, webhook=webhook, idempotency_key=key, **parameters)

@@ -26,7 +26,7 @@ def build(settings: Settings, gpus: float) -> Application:
     sampler = ray_serve.deployment(
         name="sampler",
         autoscaling_config=_between(settings.sampler_replicas, target=4.0),
-        max_ongoing_requests=settings.jobs_in_flight,
+        max_ongoing_requests=settings.claimed_rows,  # a job takes a row at least: the dispatcher's bound is the one
         ray_actor_options={"num_gpus": gpus, "num_cpus": 0.5},
         graceful_shutdown_timeout_s=drain,
         health_check_period_s=5.0,

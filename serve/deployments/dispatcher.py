@@ -3,6 +3,9 @@
 It is the only part of Ray that writes SQL. Every write carries the lease's fence, so a dispatcher that lost a job
 (too slow, cut off, thought dead) cannot change what the new owner does. It holds one streaming call per job for the
 job's whole life.
+
+It claims as many UNet rows as samplers hold and a little more. Everything else stays in the store, where the order is
+fair; what was claimed stands in the engine's line, where it is first come, first served.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, ParamSpec, TypeVar
 
-from ray.serve.exceptions import DeploymentUnavailableError
+from ray.exceptions import RayError
+from ray.serve.exceptions import DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from serve.config import Settings
@@ -39,6 +43,7 @@ log = logging.getLogger(__name__)
 STORE_RETRY = (0.1, 2.0)  # seconds between calls to a store that is away: at first, at most
 RETRY_PAUSE = (0.25, 8.0)  # seconds before another attempt: after the first one, at most. A dead replica is missed late
 IDLE_WAIT = 1.0  # seconds between looks at the queue when no signal came: expired leases send none
+PACE_EVERY = 15.0  # seconds between questions to the samplers how long their steps take
 
 
 class Dispatcher:
@@ -65,8 +70,11 @@ class Dispatcher:
         # By task, not by job: a job that was lost may come back while its first task has not noticed yet.
         self._running: dict[asyncio.Task[None], Lease] = {}
         self._unwanted: set[asyncio.Task[None]] = set()  # whose jobs someone asked to cancel
+        self._unsampled: dict[asyncio.Task[None], int] = {}  # rows that take seats, or will
+        self._freed = asyncio.Event()
         loops = {
             "claim": self._claim,
+            "pace": self._learn,
             "lease": self._keep,
             "readiness": self._tell_readiness,
             **self._chores.loops(),
@@ -84,17 +92,56 @@ class Dispatcher:
         return await self._ask(self._store.serving, self._settings.model)
 
     async def _claim(self) -> None:
-        """Take queued jobs while there is room, then wait for a sign of more."""
+        """Take queued jobs while there is room, then wait for a sign of more, or for room."""
         while True:
             seen = self._signals.generation
-            room = self._settings.jobs_in_flight - len(self._running)
-            leases = await self._ask(self._store.claim, self._owner, self._settings.lease, room) if room else []
+            self._freed.clear()
+            leases: list[Lease] = []
+            if room := self._room():
+                leases = await self._ask(self._store.claim, self._owner, self._settings.lease, room)
+            else:
+                await self._ask(self._store.end_late)
             for lease in leases:
                 task = asyncio.create_task(self._run(lease), name=lease.job.id)
                 self._running[task] = lease
+                self._unsampled[task] = max(1, lease.job.rows)
                 task.add_done_callback(self._forget)
-            await self._signals.changed(seen, timeout=IDLE_WAIT)
+            await self._changed(seen)
             await self._cancel_what_was_asked()
+
+    def _room(self) -> int:
+        """Rows that may be claimed. Jobs whose pictures are being stored take no seats, but there is an end to them."""
+        most = self._settings.claimed_rows
+        return max(0, min(most - sum(self._unsampled.values()), 2 * most - len(self._running)))
+
+    async def _changed(self, seen: int) -> None:
+        """Wait for a signal, for room, or for a while."""
+        waits = [
+            asyncio.ensure_future(self._signals.changed(seen, timeout=IDLE_WAIT)),
+            asyncio.ensure_future(self._freed.wait()),
+        ]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in done:
+                wait.result()
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    def _sampled(self, task: asyncio.Task[None] | None) -> None:
+        """A job's rows have left their seats."""
+        if task is not None and self._unsampled.pop(task, None) is not None:
+            self._freed.set()
+
+    async def _learn(self) -> None:
+        """Keep what samplers say of their pace: what is predicted rests on it."""
+        while True:
+            await asyncio.sleep(PACE_EVERY)
+            with contextlib.suppress(RayError, RayServeException):  # a replica that is away is asked next time
+                answers = await self._sampler.broadcast("pace").results_async()
+                measured = {worker: pace for worker, pace in answers if pace is not None}
+                if measured:
+                    await self._ask(self._store.paces.keep, measured)
 
     async def _keep(self) -> None:
         """Renew the leases of running jobs well before they end; drop a job whose lease is gone."""
@@ -175,6 +222,7 @@ class Dispatcher:
                 elif isinstance(event, Sampled):
                     images[event.index] = asyncio.create_task(self._publish(lease, event))
             sampled = time.time()
+            self._sampled(asyncio.current_task())
             stored = tuple(await asyncio.gather(*(images[i] for i in range(spec.n))))
         except BaseException:
             stream.cancel()
@@ -224,6 +272,7 @@ class Dispatcher:
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         lease = self._running.pop(task)
+        self._sampled(task)
         self._unwanted.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("the end of an attempt was not written", exc_info=error, extra={"job_id": lease.job.id})

@@ -31,6 +31,8 @@ from serve.deployments.messages import Progress, Sampled, SamplerJob
 from serve.engine.core import Batch, Image, Key
 from serve.engine.loop import Engine
 from serve.engine.scheduler import Scheduler
+from serve.jobs.cost import cost
+from serve.jobs.pace import Pace, PaceLearner
 from serve.jobs.store import ServedModel
 from serve.sampler import PipelineModel, Shelf, warm
 from serve.telemetry import ReplicaMetrics, configure_logging
@@ -63,6 +65,8 @@ class Sampler:
         self._shelf = Shelf(settings.bundle_memory, self._load)
         self._preparing = threading.Lock()  # jobs that lack the same bundle must not load it once each
         self._metrics = ReplicaMetrics(RayInstruments())
+        self._name = ray_serve.get_replica_context().replica_id.unique_id
+        self._learner, self._learning = PaceLearner(settings.max_rows), threading.Lock()
         scheduler = Scheduler(max_rows=settings.max_rows)
         self._model = PipelineModel(self._shelf)
         # On a GPU decoding hides behind the next steps; on a CPU both want all of its cores.
@@ -74,6 +78,11 @@ class Sampler:
         """Load a bundle and run it once; new jobs may be pinned to it when this returns."""
         await _apart(self._ensure, served.digest, served.source)
 
+    async def pace(self) -> tuple[str, Pace | None]:
+        """Who this is, and how long its steps take; nothing before the first."""
+        with self._learning:
+            return self._name, self._learner.pace()
+
     async def generate(self, job: SamplerJob) -> AsyncIterator[Progress | Sampled]:
         """Sample a job's images; the call lasts as long as the job, so that drain and autoscaling see the work.
 
@@ -82,7 +91,8 @@ class Sampler:
         maps: list[list[npt.NDArray[np.uint8]]] = await job.hints
         if job.digest not in self._shelf:
             await _apart(self._ensure, job.digest, job.source)
-        images = _images(job, maps, self._settings.pinned_rows)
+        step_gflop = cost(job.spec, self._shelf.get(job.digest).architecture).step_gflop / job.spec.n
+        images = _images(job, maps, self._settings.pinned_rows, step_gflop)
         inbox = Inbox(asyncio.get_running_loop(), images, self._metrics)
         try:
             for image in images:
@@ -141,6 +151,8 @@ class Sampler:
 
     def _observe(self, batch: Batch, seconds: float) -> None:
         self._metrics.step(batch.rows, batch.bucket, seconds)
+        with self._learning:
+            self._learner.learn(batch.bucket, batch.gflop, seconds)
 
     def _ensure(self, digest: str, source: str) -> None:
         with self._preparing:
@@ -211,7 +223,9 @@ class Inbox:
         self._loop.call_soon_threadsafe(self._events.put_nowait, event)
 
 
-def _images(job: SamplerJob, maps: list[list[npt.NDArray[np.uint8]]], pinned_rows: int) -> list[Image]:
+def _images(
+    job: SamplerJob, maps: list[list[npt.NDArray[np.uint8]]], pinned_rows: int, step_gflop: float = 0.0
+) -> list[Image]:
     spec = job.spec
     hints = [[_hint(pixels) for pixels in of_control] for of_control in maps]
     key = Key(spec.height, spec.width, job.digest, pinned_rows if spec.deterministic else None)
@@ -242,7 +256,13 @@ def _images(job: SamplerJob, maps: list[list[npt.NDArray[np.uint8]]], pinned_row
         )
         images.append(
             Image(
-                id=f"{job.id}/{job.attempt}/{i}", job=job.id, key=key, rows=spec.rows, steps=spec.steps, payload=payload
+                id=f"{job.id}/{job.attempt}/{i}",
+                job=job.id,
+                key=key,
+                rows=spec.rows,
+                steps=spec.steps,
+                payload=payload,
+                gflop=step_gflop,
             )
         )
     return images

@@ -58,6 +58,7 @@ class Image:
         rows: Lines of a UNet batch it takes: 2 under classifier-free guidance, 1 without.
         steps: How often it is stepped, at least once.
         payload: For the model; the engine does not look inside.
+        gflop: Work of one of its steps, for observers; the engine does not look at it either.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Image:
     rows: int
     steps: int
     payload: object = field(repr=False, compare=False)
+    gflop: float = field(default=0.0, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.rows not in (1, 2):
@@ -94,6 +96,11 @@ class Batch:
     def rows(self) -> int:
         """Rows before padding."""
         return sum(image.rows for image in self.images)
+
+    @property
+    def gflop(self) -> float:
+        """Work of its step, that of padding included."""
+        return sum(image.gflop for image in self.images) * self.bucket / self.rows
 
 
 @dataclass(frozen=True, slots=True)

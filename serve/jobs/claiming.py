@@ -1,8 +1,8 @@
 """How jobs are started: the fair order of `fairness`, in one transaction with the turns that follow from it.
 
 Of several dispatchers one claims at a time: on PostgreSQL the table of turns is locked first (SQLite's writers are
-alone anyway), or two would start by the same counters. Submitting, cancelling and whatever workers write go on meanwhile: a
-job that is cancelled between the look at it and its start is not started, and not charged.
+alone anyway), or two would start by the same counters. Submitting, cancelling and whatever workers write go on
+meanwhile: a job that is cancelled between the look at it and its start is not started, and not charged.
 
 A job whose deadline can't be met any more is ended before it is started, at no charge.
 """

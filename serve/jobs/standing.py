@@ -30,10 +30,12 @@ class Standing:
         position: How many jobs start before it if nobody sends anything more. Exact inside its team; of other teams'
             jobs it is as many as the fair order lets by, were each team's of one size.
         predicted_s: Seconds until it is done; none while no sampler has been measured.
+        alone_s: Seconds that it takes if nothing else is there; likewise.
     """
 
     position: int
-    predicted_s: float | None
+    predicted_s: float | None = None
+    alone_s: float | None = None
 
 
 def standing(connection: sa.Connection, job_id: str, now: float) -> Standing | None:
@@ -80,8 +82,9 @@ def _stand(
     total = ahead(read_turns(connection), read_weights(connection), _by_team(waiting), head.tenant, before, head)
     capacity = Capacity.of(read_paces(connection, now))
     if capacity is None or not cost.rows:  # a map needs no sampler
-        return Standing(total.jobs, None)
-    return Standing(total.jobs, predicted_s(capacity, read_running(connection, now), total, cost))
+        return Standing(total.jobs)
+    seconds = predicted_s(capacity, read_running(connection, now), total, cost)
+    return Standing(total.jobs, seconds, capacity.own_s(cost, busy_rows=0))
 
 
 def _by_team(waiting: Mapping[tuple[str, str], Backlog]) -> dict[str, Backlog]:

@@ -21,8 +21,10 @@ from serve.config import Settings
 from serve.deployments import dispatcher as module
 from serve.deployments.dispatcher import Dispatcher
 from serve.deployments.messages import Prepared, Progress, Sampled, SamplerJob
+from serve.jobs.cost import Cost
 from serve.jobs.database import open_database
 from serve.jobs.job import TERMINAL, State
+from serve.jobs.pace import Pace
 from serve.jobs.signals import SqliteSignals, open_signals
 from serve.jobs.spec import ControlSpec, JobSpec
 from serve.jobs.store import Job, JobStore, ModelVersion, ServedModel, StoredImage, StoredMap
@@ -46,6 +48,13 @@ class Imaging:
         self.publish_errors: deque[Exception] = deque()
         self.parameters: list[Mapping[str, Any]] = []
         self.maps: tuple[StoredMap, ...] = MAPS
+        self._stores = asyncio.Event()
+        self._stores.set()
+
+    def hold_publishing(self) -> asyncio.Event:
+        """Nothing is stored until the event is set."""
+        self._stores.clear()
+        return self._stores
 
     async def _prepare(self, tenant: str, spec: JobSpec) -> Prepared:
         if self.prepare_errors:
@@ -53,6 +62,7 @@ class Imaging:
         return Prepared(self.maps, hints=object(), seconds=0.5)
 
     async def _publish(self, tenant: str, picture: object, seed: int, parameters: Mapping[str, Any]) -> StoredImage:
+        await self._stores.wait()
         if self.publish_errors:
             raise self.publish_errors.popleft()
         self.parameters.append(parameters)
@@ -98,14 +108,17 @@ class Sampler:
         self.streams: asyncio.Queue[Stream] = asyncio.Queue()
         self.broadcasts: deque[list[None] | Exception] = deque()
         self.prepared: list[ServedModel] = []
+        self.paces: deque[list[tuple[str, Pace | None]] | Exception] = deque()
 
     def options(self, *, stream: bool) -> Sampler:
         assert stream
         return self
 
-    def broadcast(self, method: str, served: ServedModel) -> Broadcast:
+    def broadcast(self, method: str, *served: ServedModel) -> Broadcast:
+        if method == "pace":
+            return Broadcast(self.paces.popleft() if self.paces else [])
         assert method == "prepare"
-        self.prepared.append(served)
+        self.prepared.extend(served)
         return Broadcast(self.broadcasts.popleft())
 
     def _generate(self, work: SamplerJob) -> Stream:
@@ -118,9 +131,9 @@ class Sampler:
 class Broadcast:
     """The answers of all replicas."""
 
-    outcome: list[None] | Exception
+    outcome: list[Any] | Exception
 
-    async def results_async(self) -> list[None]:
+    async def results_async(self) -> list[Any]:
         if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome
@@ -158,8 +171,8 @@ class Platform:
         self.started: list[Dispatcher] = []
         self._signals = signals
 
-    def start(self, lease: float = 30.0, jobs_in_flight: int = 4) -> Dispatcher:
-        settings = Settings(data_dir=self.folder, lease=lease, jobs_in_flight=jobs_in_flight)
+    def start(self, lease: float = 30.0, rows_in_flight: int = 16) -> Dispatcher:
+        settings = Settings(data_dir=self.folder, lease=lease, rows_in_flight=rows_in_flight)
         dispatcher = Dispatcher(settings, self.imaging, self.sampler)
         self.started.append(dispatcher)
         return dispatcher
@@ -171,7 +184,8 @@ class Platform:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def submit(self, spec: JobSpec) -> Job:
-        return self.store.submit("acme", spec, ModelVersion("demo", "3", "sha256:aa"))
+        priced = Cost(spec.n * spec.rows, 1.0, spec.steps, 0.1)
+        return self.store.submit("acme", spec, ModelVersion("demo", "3", "sha256:aa"), cost=priced)
 
     async def when(self, true: Callable[[], bool]) -> None:
         """Wait until something is true of the store."""

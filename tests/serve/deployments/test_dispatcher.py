@@ -17,8 +17,9 @@ from serve.deployments.dispatcher import png_parameters
 from serve.deployments.messages import Progress
 from serve.errors import InvalidRequest
 from serve.jobs.database import StoreUnavailable
+from serve.jobs.pace import Pace
 from serve.jobs.spec import JobSpec
-from serve.jobs.store import READY, JobStore, Lease, ServedModel
+from serve.jobs.store import READY, JobStore, Lease, ModelVersion, ServedModel
 from tests.serve.deployments.conftest import MAPS, Platform
 
 SERVED = ServedModel("demo", "3", "sha256:aa", {}, "models:/demo/3")
@@ -263,14 +264,46 @@ async def test_a_dispatcher_that_ends_gives_its_locks_back(platform: Platform) -
     assert not platform.store.locked(RECONCILER)
 
 
-async def test_no_more_jobs_are_claimed_than_may_be_in_flight(platform: Platform, spec: JobSpec) -> None:
+async def test_no_more_rows_are_claimed_than_may_be_in_flight(platform: Platform, spec: JobSpec) -> None:
     jobs = [platform.submit(spec) for _ in range(3)]
-    dispatcher = platform.start(jobs_in_flight=2)
+    dispatcher = platform.start(rows_in_flight=8)  # four each
     streams = [await platform.sampler.streams.get() for _ in range(2)]
     assert len(dispatcher._running) == 2
     assert [platform.get(job).state for job in jobs] == ["running", "running", "queued"]
     streams[0].finish()
     await platform.reached(jobs[2], "running")
+
+
+async def test_a_job_whose_pictures_are_being_stored_takes_no_seats(platform: Platform, spec: JobSpec) -> None:
+    platform.start(rows_in_flight=4)
+    jobs = [platform.submit(spec) for _ in range(2)]
+    stored = platform.imaging.hold_publishing()
+    (await platform.sampler.streams.get()).finish()
+    await platform.reached(jobs[1], "running")
+    assert platform.get(jobs[0]).state == "running"
+    stored.set()
+    assert (await platform.ended(jobs[0])).state == "succeeded"
+
+
+async def test_a_job_that_waits_past_its_deadline_is_ended_while_there_is_no_room(
+    platform: Platform, spec: JobSpec
+) -> None:
+    platform.start(rows_in_flight=4)
+    platform.submit(spec)
+    await platform.sampler.streams.get()
+    job = platform.store.submit("acme", spec, ModelVersion("demo", "3", "sha256:aa"), deadline_s=1e-9)
+    ended = await platform.ended(job)
+    assert (ended.state, ended.attempt) == ("failed", 0)
+    assert ended.error is not None
+    assert ended.error["type"] == "deadline-missed"
+
+
+async def test_the_samplers_paces_are_kept(platform: Platform, spec: JobSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PACE_EVERY", 0.01)
+    pace = Pace(0.25, 0.5, 8.0, 16)
+    platform.sampler.paces.extend([RayActorError(), [("one", pace), ("new", None)]])
+    platform.start()
+    await platform.when(lambda: platform.store.paces.current() == [pace])
 
 
 async def test_readiness_is_told_when_samplers_are_warm(platform: Platform) -> None:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
 
+from controlnet.architecture import SD15
 from controlnet.bundle import DEMO
 from controlnet.pipeline import ImageSpec
 from serve.config import Settings
 from serve.deployments import sampler as module
 from serve.deployments.messages import Progress, Sampled, SamplerJob
 from serve.deployments.sampler import Inbox, Sampler, _images
-from serve.engine.core import EngineDead, Image, Key, Listener
+from serve.engine.core import Batch, EngineDead, Image, Key, Listener
+from serve.jobs.cost import cost
+from serve.jobs.pace import Pace, PaceLearner
 from serve.jobs.spec import JobSpec
 
 KEY = Key(192, 256, "sha256:aa")
@@ -33,6 +38,9 @@ class Metrics:
 
     def image(self, outcome: str) -> None:
         self.outcomes.append(outcome)
+
+    def step(self, rows: int, bucket: int, seconds: float) -> None:
+        self.outcomes.append("step")
 
 
 class Engine:
@@ -196,7 +204,9 @@ def sampler(engine: Engine, metrics: Metrics, model: Model, tmp_path: Path) -> S
     """One that holds the bundle. Its constructor starts engine and metrics and asks Ray who it is."""
     sampler: Sampler = object.__new__(Sampler)
     sampler._settings = Settings(data_dir=tmp_path, previews=16)
-    sampler._shelf, sampler._engine, sampler._metrics, sampler._model = {"sha256:aa"}, engine, metrics, model
+    sampler._shelf = {"sha256:aa": SimpleNamespace(architecture=SD15)}
+    sampler._engine, sampler._metrics, sampler._model = engine, metrics, model
+    sampler._name, sampler._learner, sampler._learning = "replica-1", PaceLearner(16), threading.Lock()
     return sampler
 
 
@@ -208,6 +218,28 @@ async def stream(sampler: Sampler, spec: JobSpec) -> AsyncIterator[AsyncIterator
     stream = sampler.generate(sampler_job(spec, hints))
     yield stream
     await stream.aclose()
+
+
+async def test_an_image_says_what_its_steps_cost(
+    engine: Engine, stream: AsyncIterator[Progress | Sampled], spec: JobSpec
+) -> None:
+    waiting = asyncio.ensure_future(anext(stream))
+    await engine.full.wait()
+    waiting.cancel()
+    price = cost(spec, SD15).step_gflop / 2
+    assert price > 0
+    assert [image.gflop for image, _ in engine.submitted.values()] == pytest.approx([price, price])
+
+
+async def test_a_sampler_that_has_not_stepped_has_no_pace(sampler: Sampler) -> None:
+    assert await sampler.pace() == ("replica-1", None)
+
+
+async def test_a_sampler_learns_its_pace_from_its_steps(sampler: Sampler) -> None:
+    image = Image("job/1/0", "job", KEY, 2, 20, None, gflop=4.0)
+    sampler._observe(Batch(KEY, (image,), (None,), bucket=4), 0.5)  # padded to twice its work
+    name, pace = await sampler.pace()
+    assert (name, pace) == ("replica-1", Pace(0.0, 0.5 / 8, gflop=32.0, rows=16))
 
 
 async def test_leaving_the_stream_cancels_what_is_left(
