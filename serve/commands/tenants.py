@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from serve.commands.operator import actor, console, tenancy
 from serve.tenancy.declared import read
@@ -49,7 +50,7 @@ def list_tenants() -> None:
     table = Table("tenant", "weight", "limits")
     for team in teams:
         limits = ", ".join(f"{name} {_text(value)}" for name, value in team.limits.to_json().items())
-        table.add_row(team.name, f"{team.weight:g}", limits or "none")
+        table.add_row(team.name, f"{team.weight:g}", Text(limits or "none"))  # as it is: models stand in [brackets]
     console.print(table)
 
 

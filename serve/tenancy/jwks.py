@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 ALGORITHMS = ("RS256", "ES256")
 """Signatures of a private key alone: with `none` or a shared secret anybody could sign."""
 
+ALONE = ""
+"""The id of the only key of a set: that of tokens which name none (OpenID Connect Core 1.0, section 10.1)."""
+
 FETCH_EVERY_S = 10.0
 YOUNG_S = 3600.0
 """A set older than this is fetched again when it is used: a key that the issuer withdrew is forgotten."""
@@ -97,7 +100,9 @@ class KeySet:
         found = _object(await self._fetch(keys_url)).get("keys")
         if not isinstance(found, list):
             raise ValueError(f"{keys_url} has no keys")
-        return {kid: key for item in found if (pair := _signing_key(item)) for kid, key in (pair,)}
+        pairs = [pair for item in found if (pair := _signing_key(item)) is not None]
+        keys = {kid: key for kid, key in pairs if kid != ALONE}
+        return keys | ({ALONE: pairs[0][1]} if len(pairs) == 1 else {})
 
 
 async def fetch(url: str) -> bytes:
@@ -140,7 +145,7 @@ def _object(data: bytes) -> dict[str, Any]:
 
 def _signing_key(item: object) -> tuple[str, jwt.PyJWK] | None:
     """A key that tokens may be signed with. What else is in the set (encryption, other algorithms) is not ours."""
-    if not isinstance(item, dict) or not isinstance(item.get("kid"), str) or item.get("use", "sig") != "sig":
+    if not isinstance(item, dict) or item.get("use", "sig") != "sig" or not isinstance(item.get("kid", ALONE), str):
         return None
     try:
         key = jwt.PyJWK(item)
@@ -148,4 +153,4 @@ def _signing_key(item: object) -> tuple[str, jwt.PyJWK] | None:
         return None
     if key.algorithm_name not in ALGORITHMS or (key.key_type == "RSA" and key.key.key_size < FEWEST_RSA_BITS):
         return None
-    return item["kid"], key
+    return item.get("kid", ALONE), key

@@ -18,7 +18,7 @@ from typing import Any
 import jwt
 
 from serve.errors import Forbidden, Unauthenticated
-from serve.tenancy.jwks import ALGORITHMS, KeySet
+from serve.tenancy.jwks import ALGORITHMS, ALONE, KeySet
 from serve.tenancy.principal import ROLES, Role
 
 LARGEST = 16 << 10  # characters of a token; those of Entra ID have up to 12,000, with 200 groups
@@ -83,7 +83,7 @@ class Issuer:
             header = jwt.get_unverified_header(token)
         except jwt.PyJWTError:
             raise Unauthenticated(NOT_VALID) from None
-        kid = header.get("kid")
+        kid = header.get("kid", ALONE)
         if header.get("alg") not in ALGORITHMS or not isinstance(kid, str) or len(kid) > LONGEST_ID:
             raise Unauthenticated(NOT_VALID)
         key = await self._keys.key(kid)

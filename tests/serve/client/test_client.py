@@ -88,6 +88,19 @@ def test_the_api_key_goes_along(wire: Wire, key: str | None) -> None:
     assert wire.requests[0].headers.get("Authorization") == (None if key is None else "Bearer secret")
 
 
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("url", ["http://api.test", "http://127.0.0.1.evil.test", "ftp://127.0.0.2.test"])
+def test_the_api_key_is_not_sent_where_it_can_be_read(kind: type[Client | AsyncClient], url: str) -> None:
+    with pytest.raises(ValueError, match="only sent over https"):
+        kind(url, "secret")
+    kind(url)
+
+
+@pytest.mark.parametrize("url", ["https://api.test", "http://127.0.0.1:8000", "http://localhost", "http://[::1]:80"])
+def test_it_is_sent_where_it_can_not(url: str) -> None:
+    Client(url, "secret").close()
+
+
 def test_the_api_key_is_not_taken_elsewhere(wire: Wire) -> None:
     wire.key = "secret"
     wire.answers(httpx.Response(307, headers={"Location": "http://evil.test/"}))

@@ -163,3 +163,24 @@ def test_url_and_key_come_from_the_settings(api: Api, monkeypatch: pytest.Monkey
     (request,) = api.requests
     assert request.url.host == "images.example.com"
     assert request.headers["Authorization"] == "Bearer secret"
+
+
+def test_on_the_machine_of_the_platform_its_key_is_found(
+    api: Api, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CN_DATA_DIR", str(tmp_path))
+    (tmp_path / "demo.key").write_text("cn_kept\n")
+    api.script = [ok(JOB), ok(JOB)]
+    jobs("show", "job_1")
+    monkeypatch.setenv("CN_URL", "https://images.example.com")
+    jobs("show", "job_1")
+    assert [request.headers.get("Authorization") for request in api.requests] == ["Bearer cn_kept", None]
+
+
+def test_a_key_that_could_be_read_on_its_way_is_not_sent(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CN_URL", "http://images.example.com")
+    monkeypatch.setenv("CN_KEY", "secret")
+    result = jobs("show", "job_1")
+    assert result.exit_code == 1
+    assert "only sent over https" in result.output
+    assert api.requests == []
