@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry
 from controlnet.architecture import Architecture, ControlConfig, ScheduleConfig, TextConfig, UNetConfig, VAEConfig
 from controlnet.bundle import PARTS, TOKENIZER, Control, Defaults, File, Manifest, Size
 from serve.api.app import create_app
+from serve.api.connections import BOUNDS, Bounds
 from serve.config import Settings
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.database import open_database, soft
@@ -30,6 +31,7 @@ from serve.jobs.schema import metadata
 from serve.jobs.signals import SqliteSignals
 from serve.jobs.store import READY, JobResult, JobStore, Lease, ServedModel, StoredImage, StoredMap
 from serve.telemetry import ApiMetrics
+from tests.serve.api.live import Live
 
 TENANT = "demo"
 RANDOM_SEED = 4_000_000_000
@@ -260,6 +262,32 @@ async def worker(store: JobStore, artifacts: ArtifactStore, signals: SqliteSigna
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+@pytest.fixture
+def live(
+    settings: Settings, engine: sa.Engine, store: JobStore, artifacts: ArtifactStore, metrics: Metrics
+) -> Iterator[Callable[..., Live]]:
+    """The app on a real socket, its bounds as one likes, until the test ends."""
+    with contextlib.ExitStack() as servers:
+
+        def start(*, bounds: Bounds = BOUNDS, body_s: float = 60.0, worker: bool = False, **changes: Any) -> Live:
+            signals = SqliteSignals(engine)
+            changed = settings.model_copy(update=changes)
+            app = create_app(
+                changed,
+                store,
+                artifacts,
+                signals,
+                metrics,
+                random_seed=lambda: RANDOM_SEED,
+                on_shutdown=(signals.close,),
+                body_s=body_s,
+            )
+            work = Worker(store, artifacts, signals).run if worker else None
+            return servers.enter_context(Live(app, bounds, work))
+
+        yield start
 
 
 def problem_of(answer: httpx.Response, status: int) -> dict[str, Any]:
