@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from socket import socket
 
 import uvicorn
+from fastapi import FastAPI
 
 from serve.api.app import create_app
+from serve.api.connections import BOUNDS, Bounds, Connection
 from serve.api.streams import Streams
 from serve.config import Settings
 from serve.jobs.artifacts import ArtifactStore
@@ -16,7 +19,6 @@ from serve.jobs.store import JobStore
 from serve.telemetry import ApiMetrics, configure_logging
 from serve.tenancy.tenancy import Tenancy
 
-MOST_HEADER_BYTES = 32 << 10
 LAST_WORDS_S = 8  # for requests in flight when stopping; `cnserve up` waits 10. Their jobs go on in any case
 
 
@@ -37,18 +39,32 @@ def main() -> None:
         metrics,
         on_shutdown=(stop_metrics, signals.close, engine.dispose),
     )
+    server(app, settings.host, settings.port).run()
+
+
+def server(app: FastAPI, host: str, port: int, bounds: Bounds = BOUNDS) -> Server:
+    """The server of `app`, which strangers reach.
+
+    Args:
+        app: As `create_app` makes it.
+        host: Address to listen on.
+        port: Likewise.
+        bounds: Of its connections.
+    """
     config = uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
+        host=host,
+        port=port,
+        http=partial(Connection, bounds=bounds),  # type: ignore[arg-type]
+        ws="none",
         log_config=None,
         access_log=False,  # `observe` writes a line with the request's id
         server_header=False,
         proxy_headers=False,
-        h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+        h11_max_incomplete_event_size=bounds.head_bytes,
         timeout_graceful_shutdown=LAST_WORDS_S,
     )
-    Server(config, app.state.context.streams).run()
+    return Server(config, app.state.context.streams)
 
 
 class Server(uvicorn.Server):

@@ -55,6 +55,7 @@ def create_app(
     clock: Callable[[], float] = time.time,
     random_seed: Callable[[], int] = lambda: secrets.randbelow(2**32),
     on_shutdown: Sequence[Callable[[], object]] = (),
+    body_s: float = 60.0,
 ) -> FastAPI:
     """The api. Pure composition: opens nothing, starts nothing.
 
@@ -68,6 +69,7 @@ def create_app(
         clock: Epoch seconds.
         random_seed: A seed for whoever gave none.
         on_shutdown: Called in order when the server stops; for what the caller opened.
+        body_s: Seconds in which a request's body must have arrived.
     """
     app = FastAPI(
         title="ControlNet platform",
@@ -78,7 +80,7 @@ def create_app(
         lifespan=_closing(on_shutdown),
         middleware=[
             Middleware(Observe, metrics=metrics),
-            Middleware(BodyLimit, max_bytes=settings.max_body, count=metrics.upload),
+            Middleware(BodyLimit, max_bytes=settings.max_body, seconds=body_s, count=metrics.upload),
         ],
         dependencies=[Depends(check)],
         responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},

@@ -31,6 +31,14 @@ _REFUSED = (  # known by their first bytes, so that the error can say what was s
     ("ZIP", b"PK\x03\x04"),
 )
 
+MOST_PARTS = 2000
+"""PNG chunks, or JPEG segments and bytes between them, before the pixels. Pillow takes each in Python, so that millions
+of empty ones, 32 MB of them, would hold this process for many seconds; files of honest programs have dozens."""
+
+_TO_MARKER = re.compile(rb"[^\xff]*+\xff++")
+_ALONE = frozenset({0x00, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})  # no length follows, or Pillow reads none
+_SCAN = 0xDA
+
 
 @dataclass(frozen=True, slots=True)
 class Header:
@@ -61,6 +69,8 @@ def read_header(data: bytes, field: str, max_pixels: int) -> Header:
     }[suffix]
     if size_of is not None:  # before Pillow makes room for anything of that size
         _check_size(size_of(data, field), field, max_pixels)
+    if _parts(data, suffix) > MOST_PARTS:
+        raise InvalidRequest(f"The picture's header has more than {MOST_PARTS} parts.", field=field)
     try:
         # The class itself, not Image.open: its own bomb warning comes at another bound and is a process-wide matter.
         with opener(io.BytesIO(data)) as image:
@@ -122,6 +132,35 @@ def _png_size(data: bytes, field: str) -> tuple[int, int]:
         raise InvalidRequest("The picture's header is damaged.", field=field)
     width, height = struct.unpack(">II", data[16:24])
     return width, height
+
+
+def _parts(data: bytes, suffix: str) -> int:
+    """How many Pillow takes one by one; libwebp takes those of a WebP."""
+    if suffix == ".webp":
+        return 0
+    return _png_parts(data) if suffix == ".png" else _jpeg_parts(data)
+
+
+def _png_parts(data: bytes) -> int:
+    """Chunks before the pixels, counted as far as matters (PNG specification, section 5.3)."""
+    count, place = 0, 8
+    while count <= MOST_PARTS and place + 8 <= len(data) and data[place + 4 : place + 8] != b"IDAT":
+        place += 12 + int.from_bytes(data[place : place + 4], "big")
+        count += 1
+    return count
+
+
+def _jpeg_parts(data: bytes) -> int:
+    """Segments before the pixels and bytes between them, counted as far as matters (T.81, section B.1.1)."""
+    count, place = 0, 0
+    while count <= MOST_PARTS and (found := _TO_MARKER.match(data, place)) and found.end() < len(data):
+        count += found.end() - place
+        marker, place = data[found.end()], found.end() + 1
+        if marker == _SCAN:
+            break
+        if marker not in _ALONE:
+            place += max(2, int.from_bytes(data[place : place + 2], "big"))
+    return count
 
 
 def _webp_size(data: bytes, field: str) -> tuple[int, int]:

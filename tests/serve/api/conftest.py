@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry
 from controlnet.architecture import Architecture, ControlConfig, ScheduleConfig, TextConfig, UNetConfig, VAEConfig
 from controlnet.bundle import PARTS, TOKENIZER, Control, Defaults, File, Manifest, Size
 from serve.api.app import create_app
+from serve.api.connections import BOUNDS, Bounds
 from serve.config import Settings
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.database import open_database, soft
@@ -33,6 +34,7 @@ from serve.telemetry import ApiMetrics
 from serve.tenancy.principal import Role
 from serve.tenancy.tenancy import Tenancy
 from serve.tenancy.tenants import Tenant
+from tests.serve.api.live import Live
 
 TENANT = "demo"
 RANDOM_SEED = 4_000_000_000
@@ -287,6 +289,32 @@ async def worker(store: JobStore, artifacts: ArtifactStore, signals: SqliteSigna
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+@pytest.fixture
+def live(
+    settings: Settings, engine: sa.Engine, store: JobStore, artifacts: ArtifactStore, metrics: Metrics
+) -> Iterator[Callable[..., Live]]:
+    """The app on a real socket, its bounds as one likes, until the test ends."""
+    with contextlib.ExitStack() as servers:
+
+        def start(*, bounds: Bounds = BOUNDS, body_s: float = 60.0, worker: bool = False, **changes: Any) -> Live:
+            signals = SqliteSignals(engine)
+            changed = settings.model_copy(update=changes)
+            app = create_app(
+                changed,
+                store,
+                artifacts,
+                signals,
+                metrics,
+                random_seed=lambda: RANDOM_SEED,
+                on_shutdown=(signals.close,),
+                body_s=body_s,
+            )
+            work = Worker(store, artifacts, signals).run if worker else None
+            return servers.enter_context(Live(app, bounds, work))
+
+        yield start
 
 
 def problem_of(answer: httpx.Response, status: int) -> dict[str, Any]:
