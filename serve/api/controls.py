@@ -14,10 +14,11 @@ from pydantic import BaseModel, Field
 
 from controlnet.annotators import ANNOTATORS, Annotator
 from serve.api import answers
-from serve.api.access import Tenant
+from serve.api.access import Who
 from serve.api.admission import settle_map
 from serve.api.context import Context, InContext
 from serve.api.maps import map_id
+from serve.api.quotas import bounds
 from serve.api.schemas import MapAnswer, MapRequest
 from serve.api.submission import IdempotencyKey, Submission, fingerprint_of, once, submit, validated
 from serve.api.uploads import read_request
@@ -25,6 +26,7 @@ from serve.api.waiting import succeeded
 from serve.errors import NotFound
 from serve.jobs.idempotency import Reservation
 from serve.jobs.store import Job
+from serve.tenancy.principal import Principal
 
 router = APIRouter(tags=["models"])
 
@@ -111,23 +113,24 @@ _MULTIPART: dict[str, Any] = {
     },
 )
 async def create_map(
-    type: str, request: Request, context: InContext, tenant: Tenant, idempotency_key: IdempotencyKey = None
+    type: str, request: Request, context: InContext, who: Who, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Annotate once, steer many: give the map's id as `map` of a later job's control, while this job is kept.
 
     `curl -F image=@photo.jpg -F 'request={"parameters": {"low_threshold": 50}}' .../v1/controls/canny`
     """
     media = answers.choose(request.headers.get("accept"), (answers.JSON, answers.PNG))
-    submission = await _submit_map(type, request, context, tenant, idempotency_key)
+    submission = await _submit_map(type, request, context, who, idempotency_key)
     job = await succeeded(context, submission, request.receive, idempotency_key)
     answer = await _render(await answers.Finished.read(context, job), media)
     answer.headers.update(submission.headers)
     return answer
 
 
-async def _submit_map(type: str, request: Request, context: Context, tenant: str, key: str | None) -> Submission:
+async def _submit_map(type: str, request: Request, context: Context, who: Principal, key: str | None) -> Submission:
     """Read, settle and commit; a function that ends, so that the wait does not hold the picture in memory."""
-    data, uploads = await read_request(request, 1, context.settings.max_body, default=b"{}")
+    settings = bounds(context.settings, who.limits)
+    data, uploads = await read_request(request, 1, settings.max_body, default=b"{}")
     if uploads.multipart:
         data.setdefault("image", "image")
     wanted = validated(MapRequest, data)
@@ -137,10 +140,10 @@ async def _submit_map(type: str, request: Request, context: Context, tenant: str
         if type not in served.manifest.controls:
             choices = ", ".join(sorted(served.manifest.controls)) or "none"
             raise NotFound(f"There is no such control; the served model has {choices}.")
-        draft = await to_thread.run_sync(settle_map, type, wanted, uploads, served.manifest, context.settings)
-        return await submit(context, tenant, draft, served, reservation)
+        draft = await to_thread.run_sync(settle_map, type, wanted, uploads, served.manifest, settings)
+        return await submit(request, context, who, draft, served, reservation)
 
-    return await once(context, tenant, key, partial(fingerprint_of, request, wanted, uploads), admit)
+    return await once(context, who.tenant, key, partial(fingerprint_of, request, wanted, uploads), admit)
 
 
 async def _render(finished: answers.Finished, media: str) -> Response:

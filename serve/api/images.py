@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from serve.api import answers
-from serve.api.access import Tenant
+from serve.api.access import Who
 from serve.api.context import InContext
 from serve.api.schemas import ImagesAnswer
 from serve.api.submission import IdempotencyKey, submit_images
@@ -47,7 +47,7 @@ BODY: dict[str, Any] = {
     openapi_extra=BODY,
 )
 async def create_images(
-    request: Request, context: InContext, tenant: Tenant, idempotency_key: IdempotencyKey = None
+    request: Request, context: InContext, who: Who, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Answers when the images are made. Hanging up earlier cancels the job, unless an Idempotency-Key was given.
 
@@ -58,7 +58,7 @@ async def create_images(
     """
     media = answers.choose(request.headers.get("accept"))
     check = partial(answers.check, media)
-    submission = await submit_images(request, context, tenant, idempotency_key, check)
+    submission = await submit_images(request, context, who, idempotency_key, check)
     check(submission.job.spec.n)  # that of an earlier request may have accepted something else
     job = await succeeded(context, submission, request.receive, idempotency_key)
     answer = await answers.render(await answers.Finished.read(context, job), media)

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from serve.api.access import OwnJob, Tenant
+from serve.api.access import OwnJob, Tenant, Who
 from serve.api.context import Context, InContext
 from serve.api.descriptions import JobAnswer, describe
 from serve.api.images import BODY
@@ -42,14 +42,14 @@ class JobsAnswer(BaseModel):
     openapi_extra=BODY,
 )
 async def create_job(
-    request: Request, context: InContext, tenant: Tenant, idempotency_key: IdempotencyKey = None
+    request: Request, context: InContext, who: Who, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """The body is that of `/v1/images`; follow the job by its `events` or its webhook, then fetch what it made.
 
     With an Idempotency-Key a request may safely be sent again after whatever went wrong: the job is made once. The
     same key with another request is 422, and 409 while the first request is still being accepted.
     """
-    submission = await submit_images(request, context, tenant, idempotency_key)
+    submission = await submit_images(request, context, who, idempotency_key)
     status = 200 if submission.replayed and submission.job.terminal else 202
     return await _answer(context, submission.job, status, submission.headers)
 

@@ -14,15 +14,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from controlnet.bundle import Manifest
 from serve.api import answers
-from serve.api.access import Tenant
+from serve.api.access import Who
 from serve.api.admission import Draft, settle
 from serve.api.context import Context, InContext
 from serve.api.problems import AboutJob, InvalidFields, invalid
+from serve.api.quotas import bounds
 from serve.api.schemas import LONGEST_PROMPT, ControlRequest, ImagesRequest
 from serve.api.submission import Submission, submit
 from serve.api.uploads import Uploads, read_form
 from serve.api.waiting import succeeded
+from serve.config import Settings
 from serve.errors import InvalidRequest, ServeError
+from serve.tenancy.principal import Principal
 
 router = APIRouter(prefix="/model", tags=["first demo"])
 
@@ -78,9 +81,9 @@ def _schema() -> dict[str, Any]:
     responses={200: {"description": "image_<i>.png, control/canny.png, parameters.json", "content": {answers.ZIP: {}}}},
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _schema()}}}},
 )
-async def generate(request: Request, context: InContext, tenant: Tenant) -> Response:
+async def generate(request: Request, context: InContext, who: Who) -> Response:
     """Exactly `num_samples` images in a zip, the map apart from them, white on black."""
-    form, submission = await _admit(request, context, tenant)
+    form, submission = await _admit(request, context, who)
     try:
         job = await succeeded(context, submission, request.receive)
     except AboutJob as failed:
@@ -96,7 +99,7 @@ async def health(context: InContext) -> dict[str, str]:
     return {"status": "ok", "model": served.version.name, "version": served.version.version}
 
 
-async def _admit(request: Request, context: Context, tenant: str) -> tuple[GenerateForm, Submission]:
+async def _admit(request: Request, context: Context, who: Principal) -> tuple[GenerateForm, Submission]:
     """Read, settle and submit. A function of its own, so that the wait does not hold the picture in memory."""
     served = await context.model()
     texts, files = await read_form(request, frozenset({"image"}), context.settings.max_body)
@@ -106,11 +109,13 @@ async def _admit(request: Request, context: Context, tenant: str) -> tuple[Gener
         raise invalid(error) from None
     if "image" not in files:
         raise InvalidRequest("is required: the picture, as a file", field="image")
-    draft = await to_thread.run_sync(_draft, form, files["image"], served.manifest, context)
-    return form, Submission(await submit(context, tenant, draft, served))
+    draft = await to_thread.run_sync(
+        _draft, form, files["image"], served.manifest, context, bounds(context.settings, who.limits)
+    )
+    return form, Submission(await submit(request, context, who, draft, served))
 
 
-def _draft(form: GenerateForm, image: bytes, manifest: Manifest, context: Context) -> Draft:
+def _draft(form: GenerateForm, image: bytes, manifest: Manifest, context: Context, settings: Settings) -> Draft:
     _check_resolution(form, manifest)
     uploads = Uploads()
     uploads.add("image", None, image)
@@ -134,7 +139,7 @@ def _draft(form: GenerateForm, image: bytes, manifest: Manifest, context: Contex
                 )
             ],
         )
-        return settle(wanted, uploads, manifest, context.settings, context.random_seed, form.eta)
+        return settle(wanted, uploads, manifest, settings, context.random_seed, form.eta)
     except ValidationError as error:  # the two prompts together
         raise invalid(error).renamed(_OURS_TO_THEIRS) from None
     except InvalidFields as error:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from serve.config import Settings
 from serve.errors import Forbidden, QuotaExceeded
-from serve.jobs.quotas import MINUTE_S, Allowance, Quota, Rates
+from serve.jobs.quotas import DAY_S, MINUTE_S, Allowance, Quota, Rates, Spent
 from serve.tenancy.principal import Principal
 from serve.tenancy.tenants import Limits
 
@@ -35,6 +35,13 @@ async def count(request: Request, who: Principal, rates: Rates) -> None:
         raise
 
 
+async def tell_day(request: Request, who: Principal, spent: Spent) -> None:
+    """Have the answer tell what is left of the team's day."""
+    day = quota(who.limits)
+    if day.images_per_day is not None or day.gflop_per_day is not None:
+        tell(request, await to_thread.run_sync(spent.left, who.tenant, day))
+
+
 def tell(request: Request, allowances: Iterable[Allowance]) -> None:
     """Have the answer tell what is left."""
     request.state.allowances = (*getattr(request.state, "allowances", ()), *allowances)
@@ -53,6 +60,11 @@ def headers(state: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
 def quota(limits: Limits) -> Quota:
     """What the store counts."""
     return Quota(limits.queued_jobs, limits.images_per_day, limits.gflop_per_day)
+
+
+def retention_s(limits: Limits) -> float | None:
+    """How long the team's results are kept; none where the operator's setting decides."""
+    return None if limits.retention_days is None else limits.retention_days * DAY_S
 
 
 def bounds(settings: Settings, limits: Limits) -> Settings:

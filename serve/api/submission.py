@@ -19,14 +19,16 @@ from serve.api.context import Context, Served
 from serve.api.deadlines import IN_TURN, Order, check_deadline
 from serve.api.maps import PREFIX, map_key
 from serve.api.problems import invalid
+from serve.api.quotas import bounds, check_model, quota, retention_s, tell_day
 from serve.api.schemas import ImagesRequest, MapRequest
 from serve.api.uploads import Uploads, read_request
-from serve.errors import InvalidRequest, NotFound
+from serve.errors import InvalidRequest, NotFound, QuotaExceeded
 from serve.jobs.cost import cost
 from serve.jobs.database import StoreUnavailable
 from serve.jobs.idempotency import Reservation
 from serve.jobs.retention import ArtifactsSwept
 from serve.jobs.store import Job
+from serve.tenancy.principal import Principal
 from serve.webhooks.policy import check_url
 
 Wanted = TypeVar("Wanted", bound=BaseModel)
@@ -62,7 +64,7 @@ class Submission:
 
 
 async def submit_images(
-    request: Request, context: Context, tenant: str, key: str | None, check: Callable[[int], None] = lambda n: None
+    request: Request, context: Context, who: Principal, key: str | None, check: Callable[[int], None] = lambda n: None
 ) -> Submission:
     """Read a request for images, settle it, and commit its job.
 
@@ -71,11 +73,11 @@ async def submit_images(
     Args:
         request: Its body is not read yet.
         context: Of the app.
-        tenant: Who asks.
+        who: Asks.
         key: The Idempotency-Key, if one was given.
         check: Refuses a number of images.
     """
-    settings = context.settings
+    settings = bounds(context.settings, who.limits)
     max_files = max(1, settings.max_controls * settings.max_images)
     data, uploads = await read_request(request, max_files, settings.max_body)
     wanted = validated(ImagesRequest, data)
@@ -84,14 +86,14 @@ async def submit_images(
         served = await context.model()
         if wanted.webhook is not None:
             check_url(wanted.webhook.url, settings)
-        await _bring_maps(context, tenant, wanted, uploads)
+        await _bring_maps(context, who.tenant, wanted, uploads)
         draft = await to_thread.run_sync(settle, wanted, uploads, served.manifest, settings, context.random_seed)
         check(draft.spec.n)
         webhook = None if wanted.webhook is None else wanted.webhook.url
         order = Order(wanted.priority, wanted.deadline_s)
-        return await submit(context, tenant, draft, served, reservation, webhook, order)
+        return await submit(request, context, who, draft, served, reservation, webhook, order)
 
-    return await once(context, tenant, key, partial(fingerprint_of, request, wanted, uploads), admit)
+    return await once(context, who.tenant, key, partial(fingerprint_of, request, wanted, uploads), admit)
 
 
 async def once(
@@ -126,8 +128,9 @@ async def once(
 
 
 async def submit(
+    request: Request,
     context: Context,
-    tenant: str,
+    who: Principal,
     draft: Draft,
     served: Served,
     reservation: Reservation | None = None,
@@ -137,20 +140,23 @@ async def submit(
     """Store a draft's pictures, then commit its row, pinned to what is served.
 
     Raises:
+        Forbidden: The team may not use the model.
+        QuotaExceeded: It has used what it may.
         DeadlineUnreachable: It would not be done in time.
-        InvalidRequest: Nor would it be if it were alone.
+        InvalidRequest: Nor would it be if it were alone; or it is more than the team may use in a day.
     """
+    check_model(who, served.version.name)
     price = cost(draft.spec, served.manifest.architecture)
-    await to_thread.run_sync(check_deadline, context.store, tenant, price, order)
+    await to_thread.run_sync(check_deadline, context.store, who.tenant, price, order)
     for left in reversed(range(SUBMIT_TRIES)):
         mark = await to_thread.run_sync(context.store.retention.mark)
         keys = [
-            [await context.artifacts.put(tenant, picture.data, picture.header.suffix) for picture in pictures]
+            [await context.artifacts.put(who.tenant, picture.data, picture.header.suffix) for picture in pictures]
             for pictures in draft.pictures
         ]
         commit = partial(
             context.store.submit,
-            tenant,
+            who.tenant,
             draft.with_keys(keys),
             served.version,
             mark=mark,
@@ -159,14 +165,20 @@ async def submit(
             cost=price,
             priority=order.priority,
             deadline_s=order.deadline_s,
+            quota=quota(who.limits),
+            retention_s=retention_s(who.limits),
         )
         try:
             job = await to_thread.run_sync(commit)
         except ArtifactsSwept:
             if not left:
                 raise
+        except QuotaExceeded:
+            await tell_day(request, who, context.store.spent)
+            raise
         else:
-            context.metrics.job(tenant, job.state)
+            await tell_day(request, who, context.store.spent)
+            context.metrics.job(who.tenant, job.state)
             return job
     raise AssertionError("unreachable")
 

@@ -156,10 +156,10 @@ def reserve(connection: sa.Connection, tenant: str, quota: Quota, images: int, c
     )
     for field, unit, limit, mine, total in wanted:
         if limit is not None and mine > limit:
-            raise InvalidRequest(f"{mine:,.0f} {unit}: your team may use {limit:,.0f} a day.", field=field)
+            raise InvalidRequest(f"{_said(mine)} {unit}: your team may use {_said(limit)} a day.", field=field)
         if limit is not None and total > limit:
             raise QuotaExceeded(
-                f"Your team may use {limit:,.0f} {unit} a day (UTC), and {total - mine:,.0f} are used or under way.",
+                f"Your team may use {_said(limit)} {unit} a day (UTC), {_said(total - mine)} are used or under way.",
                 retry_after_s=to_midnight(now),
             )
     if quota.queued_jobs is not None:
@@ -187,3 +187,8 @@ def day(now: float) -> str:
 def to_midnight(now: float) -> float:
     """Seconds until the next day of UTC."""
     return DAY_S - now % DAY_S
+
+
+def _said(number: float) -> str:
+    """`1,250`, `9.5`, `0.001`."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

@@ -304,6 +304,7 @@ def live(
             app = create_app(
                 changed,
                 store,
+                Tenancy.over(engine, changed),
                 artifacts,
                 signals,
                 metrics,

@@ -86,7 +86,7 @@ def rows(store, tenant="demo"):
 def test_images_of_a_day_are_counted_and_the_one_too_many_leaves_no_row(store, spec, model, clock):
     quota = Quota(images_per_day=5)
     submit(store, spec, model, quota, n=4)
-    with pytest.raises(QuotaExceeded, match=r"5 images a day \(UTC\), and 4 are") as refused:
+    with pytest.raises(QuotaExceeded, match=r"5 images a day \(UTC\), 4 are") as refused:
         submit(store, spec, model, quota, n=2)
     assert refused.value.retry_after_s == to_midnight(clock())
     assert rows(store) == 1
