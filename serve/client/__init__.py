@@ -1,6 +1,6 @@
 """The API from Python.
 
-    with Client("http://127.0.0.1:8000") as client:
+    with Client("http://127.0.0.1:8000", key) as client:
         pictures = client.generate("a brass gear", controls=[Control("canny", "photo.jpg")], n=2)
 
 It stands alone: no model, no server, only httpx. `AsyncClient` is the same with `await`. Both are thin: what to send is

@@ -147,10 +147,11 @@ class Keys:
             grace_s: Seconds that the old one stays good, if it would have; 0 revokes it at once.
 
         Raises:
-            NotFound: There is no such key, or it opens nothing any more.
+            NotFound: There is no such key or team, or it opens nothing any more.
         """
         now = self._clock()
         with self._writes.begin() as connection:
+            _lock_tenant(connection, tenant)
             old = _find(connection, tenant, key_id)
             if old is None or old.revoked_at is not None or _over(old, now):
                 raise NotFound("There is no such key.")

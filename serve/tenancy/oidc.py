@@ -106,7 +106,8 @@ class Issuer:
             )
         except (jwt.PyJWTError, ValueError, TypeError):
             raise Unauthenticated(NOT_VALID) from None
-        if not isinstance(claims["sub"], str) or not 0 < len(claims["sub"]) <= LONGEST_ID:
+        subject = claims["sub"]
+        if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST_ID or not subject.isprintable():
             raise Unauthenticated(NOT_VALID)
         self._check_time(claims)
         return claims

@@ -28,7 +28,12 @@ class Tenancy:
 
     @classmethod
     def over(
-        cls, engine: sa.Engine, settings: Settings, clock: Callable[[], float] = time.time, fetch: Fetch = fetch
+        cls,
+        engine: sa.Engine,
+        settings: Settings,
+        clock: Callable[[], float] = time.time,
+        fetch: Fetch = fetch,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> Tenancy:
         """That of a database, as the settings have it.
 
@@ -37,6 +42,7 @@ class Tenancy:
             settings: Name the issuer of tokens, if there is one.
             clock: Epoch seconds.
             fetch: Gets the issuer's documents.
+            monotonic: Seconds that only grow.
         """
         tenants, keys = Tenants(engine, clock), Keys(engine, clock)
         issuer = None
@@ -46,7 +52,7 @@ class Tenancy:
                 settings.oidc_audience,
                 settings.oidc_tenant_claim,
                 settings.oidc_role_claim,
-                KeySet(settings.oidc_issuer, fetch, clock),
+                KeySet(settings.oidc_issuer, fetch, monotonic),
                 clock,
             )
         return cls(tenants, keys, Audit(engine), Gate(keys, tenants, issuer, settings.anonymous))

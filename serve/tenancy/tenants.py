@@ -6,6 +6,7 @@ row, because its jobs and usage do; its keys are revoked with it: a team that is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -15,6 +16,9 @@ import sqlalchemy as sa
 from serve.jobs.database import durable, upsert
 from serve.jobs.schema import keys, tenants
 from serve.tenancy.audit import record
+
+NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+"""A DNS label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,8 @@ class Tenants:
 
     def get(self, name: str) -> Tenant | None:
         """The team of this name; none where it was never declared, or is removed."""
+        if not NAME.fullmatch(name):  # what a token claims may be anything
+            return None
         with self._reads.connect() as connection:
             row = connection.execute(_STANDING.where(tenants.c.name == name)).one_or_none()
         return None if row is None else _read(row)

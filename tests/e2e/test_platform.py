@@ -151,6 +151,33 @@ def test_metrics_are_served_on_a_port_of_their_own(platform: Any) -> None:
     assert platform.client.get("/metrics").status_code == 404
 
 
+def test_a_team_is_added_in_two_commands(platform: Any, tmp_path: Path) -> None:
+    """And removed in one, at once."""
+    file = tmp_path / "tenants.yaml"
+    file.write_text("tenants: [{name: demo}, {name: studio, weight: 2, limits: {max_steps: 50}}]")
+    assert "studio: added" in platform.cnserve("tenants", "apply", "-f", str(file))
+    key = platform.cnserve("keys", "create", "studio").strip()
+    with Client(platform.rig.url, key) as client:
+        assert list(client.jobs()) == []
+    file.write_text("tenants: [{name: demo}]")
+    assert "studio: removed" in platform.cnserve("tenants", "apply", "-f", str(file), "--prune")
+    answer = httpx.get(f"{platform.rig.url}/v1/jobs", headers={"Authorization": f"Bearer {key}"})
+    assert answer.status_code == 401
+
+
+def test_the_terminal_needs_no_key_on_the_platforms_machine(platform: Any) -> None:
+    job_id = platform.cnserve("jobs", "submit", PROMPT, "--steps", "1").strip()
+    assert job_id in platform.cnserve("jobs", "list", "--limit", "200")
+
+
+def test_the_key_of_a_first_request_is_said_and_private(platform: Any) -> None:
+    file = Path(platform.environment["CN_DATA_DIR"]) / "demo.key"
+    assert oct(os.stat(file).st_mode & 0o777) == "0o600"
+    said = platform.rig.log.read_text()
+    assert platform.rig.key in said
+    assert platform.rig.key not in (file.parent / "logs" / "api.log").read_text()
+
+
 def test_rays_token_is_private(platform: Any) -> None:
     token = Path(platform.environment["CN_DATA_DIR"]) / "ray-token"
     assert oct(os.stat(token).st_mode & 0o777) == "0o600"

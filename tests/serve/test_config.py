@@ -61,6 +61,38 @@ def test_secrets_are_not_shown() -> None:
     assert "hush" not in repr(Settings(webhook_secret="hush", key="hush"))
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_requests_without_a_key_are_for_this_machine(host: str) -> None:
+    assert Settings(anonymous="dev", host=host, _env_file=None).anonymous == "dev"
+    assert Settings(_env_file=None).anonymous is None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "api.example.com"])
+def test_and_for_no_other(host: str) -> None:
+    with pytest.raises(ValidationError, match=r"anonymous is 'dev'.*choose a loopback address"):
+        Settings(anonymous="dev", host=host, _env_file=None)
+
+
+@pytest.mark.parametrize("issuer", ["https://login.microsoftonline.com/t/v2.0", "http://127.0.0.1:9400"])
+def test_an_issuer_of_tokens_is_https_or_here(issuer: str) -> None:
+    assert Settings(oidc_issuer=issuer, oidc_audience="cn", _env_file=None).oidc_issuer == issuer
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"oidc_issuer": "http://issuer.test", "oidc_audience": "cn"}, "must be https"),
+        ({"oidc_issuer": "issuer.test", "oidc_audience": "cn"}, "must be https"),
+        ({"oidc_issuer": "https://", "oidc_audience": "cn"}, "must be https"),
+        ({"oidc_issuer": "https://issuer.test"}, "go together"),
+        ({"oidc_audience": "cn"}, "go together"),
+    ],
+)
+def test_an_issuer_that_proves_nothing_is_refused(fields: dict[str, str], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Settings(**fields, _env_file=None)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

@@ -18,8 +18,9 @@ def test_what_is_not_limited_is_not_in_the_row():
     assert Limits(max_steps=5).to_json() == {"max_steps": 5}
 
 
-def test_a_team_that_was_not_declared_is_none(tenants):
-    assert tenants.get("green") is None
+@pytest.mark.parametrize("name", ["green", "", "Red", "red\n", "\0", "\ud800", "x" * 10_000])
+def test_a_team_that_was_not_declared_is_none(tenants, name):
+    assert tenants.get(name) is None
 
 
 def test_teams_are_listed_by_name(tenants):
