@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
@@ -15,7 +16,7 @@ from controlnet import __version__
 from serve.api import controls, events, health, images, jobs, legacy, models, problems, results
 from serve.api.context import Context
 from serve.api.observe import Observe
-from serve.api.schemas import ImagesRequest, MapRequest, Problem
+from serve.api.schemas import ImagesRequest, MapRequest
 from serve.api.streams import Streams
 from serve.api.uploads import BodyLimit
 from serve.config import Settings
@@ -35,6 +36,9 @@ that was accepted (202) ends as `succeeded`, `failed` or `cancelled`, once, thro
 
 Every error is `application/problem+json` (RFC 9457): `errors` names each field at fault, `request_id` is what to quote.
 """
+
+ANYWHERE = (400, 413, 500, 503)
+"""Errors that every route may answer with: a request's head and body, and too many at once, are met before it."""
 
 
 def create_app(
@@ -71,7 +75,7 @@ def create_app(
             Middleware(Observe, metrics=metrics),
             Middleware(BodyLimit, max_bytes=settings.max_body, seconds=body_s, count=metrics.upload),
         ],
-        responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},
+        responses=problems.documented(*ANYWHERE),
     )
     app.state.context = Context(
         settings, store, artifacts, signals, metrics, random_seed, Streams(settings.max_streams)
@@ -109,10 +113,11 @@ def _describe(app: FastAPI, settings: Settings) -> None:
             request["properties"]["controls"]["maxItems"] = settings.max_controls
             for operations in document["paths"].values():
                 for operation in operations.values():
-                    operation["responses"].pop("422", None)
                     for status, answer in operation["responses"].items():
-                        if status in ("4XX", "5XX"):
-                            answer["content"] = {problems.MEDIA_TYPE: answer["content"]["application/json"]}
+                        if status >= "400":  # that of FastAPI's own 422 is another than ours
+                            schema = {"$ref": "#/components/schemas/Problem"}
+                            answer |= {"description": HTTPStatus(int(status)).phrase}
+                            answer["content"] = {problems.MEDIA_TYPE: {"schema": schema}}
             schemas.pop("HTTPValidationError", None)
             schemas.pop("ValidationError", None)
             app.openapi_schema = document

@@ -16,7 +16,9 @@ from controlnet.annotators import ANNOTATORS, Annotator
 from serve.api import answers
 from serve.api.admission import settle_map
 from serve.api.context import Context, InContext, Tenant
+from serve.api.images import JSON_PART
 from serve.api.maps import map_id
+from serve.api.problems import documented
 from serve.api.schemas import MapAnswer, MapRequest
 from serve.api.submission import IdempotencyKey, Submission, fingerprint_of, once, submit, validated
 from serve.api.uploads import read_request
@@ -89,7 +91,7 @@ _MULTIPART: dict[str, Any] = {
     "required": ["image"],
     "properties": {
         "image": {"type": "string", "format": "binary", "description": "PNG, JPEG or WebP."},
-        "request": {"type": "string", "description": "The JSON of `MapRequest`, without `image`."},
+        "request": MapRequest.model_json_schema() | {"required": [], "description": "`image` may be left out."},
     },
 }
 
@@ -98,13 +100,16 @@ _MULTIPART: dict[str, Any] = {
     "/v1/controls/{type}",
     summary="Make a control map, to look at it or to use it again",
     response_model=MapAnswer,
-    responses={200: {"description": "The map. As `Accept` asks: JSON, or the PNG.", "content": {answers.PNG: {}}}},
+    responses={
+        200: {"description": "The map. As `Accept` asks: JSON, or the PNG.", "content": {answers.PNG: {}}},
+        **documented(404, 406, 408, 409, 410, 415, 422, 504),
+    },
     openapi_extra={
         "requestBody": {
             "required": True,
             "content": {
                 "application/json": {"schema": {"$ref": "#/components/schemas/MapRequest"}},
-                "multipart/form-data": {"schema": _MULTIPART},
+                "multipart/form-data": {"schema": _MULTIPART, "encoding": JSON_PART},
             },
         }
     },

@@ -16,7 +16,7 @@ from controlnet.bundle import Manifest
 from serve.api import answers
 from serve.api.admission import Draft, settle
 from serve.api.context import Context, InContext, Tenant
-from serve.api.problems import AboutJob, InvalidFields, invalid
+from serve.api.problems import AboutJob, InvalidFields, documented, invalid
 from serve.api.schemas import LONGEST_PROMPT, ControlRequest, ImagesRequest
 from serve.api.submission import Submission, submit
 from serve.api.uploads import Uploads, read_form
@@ -74,7 +74,10 @@ def _schema() -> dict[str, Any]:
     "/generate",
     summary="Make images from a picture's edges, as the first demo did",
     response_class=Response,
-    responses={200: {"description": "image_<i>.png, control/canny.png, parameters.json", "content": {answers.ZIP: {}}}},
+    responses={
+        200: {"description": "image_<i>.png, control/canny.png, parameters.json", "content": {answers.ZIP: {}}},
+        **documented(408, 409, 410, 415, 422, 504),
+    },
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _schema()}}}},
 )
 async def generate(request: Request, context: InContext, tenant: Tenant) -> Response:
