@@ -169,7 +169,7 @@ class Bundle:
 
         Raises:
             BundleError: No bundle, an invalid manifest, a file that is missing, of another size, not listed, a link,
-                or of a kind that bundles don't hold.
+                or of a kind that bundles don't hold, whatever it is called.
         """
         folder = Path(folder)
         data = _read_manifest(folder / MANIFEST)
@@ -188,6 +188,8 @@ class Bundle:
                 raise BundleError(f"Bundle {folder} lacks {path}.")
             if present[path] != file.bytes:
                 raise BundleError(f"{path} in bundle {folder} has {present[path]} bytes, not {file.bytes}.")
+            if path.endswith(".safetensors") and not _is_safetensors(folder / path):
+                raise BundleError(f"{path} in bundle {folder} is no safetensors file, whatever its name says.")
         unlisted = sorted(present.keys() - manifest.files.keys() - {MANIFEST})
         if unlisted:
             raise BundleError(f"Bundle {folder} holds files that its manifest doesn't list: {', '.join(unlisted)}.")
@@ -386,6 +388,13 @@ def _walk(folder: Path) -> dict[str, int]:
                 raise BundleError(f"{path} in bundle {folder} is none of {', '.join(SUFFIXES)}, so it is refused.")
             sizes[path] = file.stat().st_size
     return sizes
+
+
+def _is_safetensors(file: Path) -> bool:
+    """Whether a file begins as one: the length of a JSON object, and it. A renamed pickle or archive does not."""
+    with file.open("rb") as stream:
+        head = stream.read(9)
+    return head[8:] == b"{" and int.from_bytes(head[:8], "little") <= file.stat().st_size - 8
 
 
 def _read_manifest(file: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -17,7 +18,7 @@ from serve.api import controls, events, health, images, jobs, keys, legacy, mode
 from serve.api.access import NEEDED, SCHEME, SECURITY, check
 from serve.api.context import Context
 from serve.api.observe import Observe
-from serve.api.schemas import ImagesRequest, MapRequest, Problem
+from serve.api.schemas import ImagesRequest, MapRequest
 from serve.api.streams import Streams
 from serve.api.uploads import BodyLimit
 from serve.config import Settings
@@ -42,6 +43,9 @@ reads, a member's makes jobs, too. You see your own team's jobs, maps and usage,
 
 Every error is `application/problem+json` (RFC 9457): `errors` names each field at fault, `request_id` is what to quote.
 """
+
+ANYWHERE = (400, 413, 500, 503)
+"""Errors that every route may answer with: a request's head and body, and too many at once, are met before it."""
 
 
 def create_app(
@@ -83,7 +87,7 @@ def create_app(
             Middleware(BodyLimit, max_bytes=settings.max_body, seconds=body_s, count=metrics.upload),
         ],
         dependencies=[Depends(check)],
-        responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},
+        responses=problems.documented(*ANYWHERE),
     )
     app.state.context = Context(
         settings, store, tenancy, artifacts, signals, metrics, clock, random_seed, Streams(settings.max_streams)
@@ -122,12 +126,13 @@ def _describe(app: FastAPI, settings: Settings) -> None:
             document["components"]["securitySchemes"] = {SCHEME: SECURITY}
             for path, operations in document["paths"].items():
                 for method, operation in operations.items():
-                    operation["responses"].pop("422", None)
+                    for status, answer in operation["responses"].items():
+                        if status >= "400":  # that of FastAPI's own 422 is another than ours
+                            schema = {"$ref": "#/components/schemas/Problem"}
+                            answer |= {"description": HTTPStatus(int(status)).phrase}
+                            answer["content"] = {problems.MEDIA_TYPE: {"schema": schema}}
                     if (role := NEEDED[method.upper(), path]) is not None:
                         _secure(operation, role)
-                    for status, answer in operation["responses"].items():
-                        if status in ("4XX", "5XX"):
-                            answer["content"] = {problems.MEDIA_TYPE: answer["content"]["application/json"]}
             schemas.pop("HTTPValidationError", None)
             schemas.pop("ValidationError", None)
             app.openapi_schema = document

@@ -17,7 +17,9 @@ from serve.api import answers
 from serve.api.access import Who
 from serve.api.admission import settle_map
 from serve.api.context import Context, InContext
+from serve.api.images import JSON_PART
 from serve.api.maps import map_id
+from serve.api.problems import documented
 from serve.api.quotas import bounds
 from serve.api.schemas import MapAnswer, MapRequest
 from serve.api.submission import IdempotencyKey, Submission, fingerprint_of, once, submit, validated
@@ -92,7 +94,7 @@ _MULTIPART: dict[str, Any] = {
     "required": ["image"],
     "properties": {
         "image": {"type": "string", "format": "binary", "description": "PNG, JPEG or WebP."},
-        "request": {"type": "string", "description": "The JSON of `MapRequest`, without `image`."},
+        "request": MapRequest.model_json_schema() | {"required": [], "description": "`image` may be left out."},
     },
 }
 
@@ -101,13 +103,16 @@ _MULTIPART: dict[str, Any] = {
     "/v1/controls/{type}",
     summary="Make a control map, to look at it or to use it again",
     response_model=MapAnswer,
-    responses={200: {"description": "The map. As `Accept` asks: JSON, or the PNG.", "content": {answers.PNG: {}}}},
+    responses={
+        200: {"description": "The map. As `Accept` asks: JSON, or the PNG.", "content": {answers.PNG: {}}},
+        **documented(404, 406, 408, 409, 410, 415, 422, 504),
+    },
     openapi_extra={
         "requestBody": {
             "required": True,
             "content": {
                 "application/json": {"schema": {"$ref": "#/components/schemas/MapRequest"}},
-                "multipart/form-data": {"schema": _MULTIPART},
+                "multipart/form-data": {"schema": _MULTIPART, "encoding": JSON_PART},
             },
         }
     },

@@ -18,6 +18,7 @@ from fastapi import APIRouter, Header, Response
 from serve.api.access import OwnJob, Tenant
 from serve.api.context import Context, InContext
 from serve.api.descriptions import annotated, describe, image_url, map_links
+from serve.api.problems import documented
 from serve.api.streams import KEEP_ALIVE, MEDIA_TYPE, RETRY, EventStream, event
 from serve.jobs.database import StoreUnavailable
 from serve.jobs.job import TERMINAL
@@ -67,6 +68,7 @@ data: {"job":{"id":"job_0199...","state":"succeeded"}}
     responses={
         200: {"description": "Server-sent events.", "content": {MEDIA_TYPE: {"example": _EXAMPLE}}},
         204: {"description": "Nothing comes after `Last-Event-ID`: it was the last. A browser stops asking."},
+        **documented(404, 429),
     },
 )
 async def stream_events(

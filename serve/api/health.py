@@ -7,7 +7,7 @@ import inspect
 from fastapi import APIRouter
 
 from serve.api.context import InContext
-from serve.api.problems import KINDS
+from serve.api.problems import KINDS, documented
 from serve.errors import NotFound
 
 router = APIRouter(tags=["health"])
@@ -26,7 +26,7 @@ async def readyz(context: InContext) -> dict[str, str]:
     return {"status": "ready", "model": served.version.name, "version": served.version.version}
 
 
-@router.get("/problems/{kind}", summary="What a type of problem means")
+@router.get("/problems/{kind}", summary="What a type of problem means", responses=documented(404))
 async def problem(kind: str) -> dict[str, str | int]:
     """The `type` of every problem leads here."""
     if kind not in KINDS:

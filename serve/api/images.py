@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from serve.api import answers
 from serve.api.access import Who
 from serve.api.context import InContext
+from serve.api.problems import documented
 from serve.api.schemas import ImagesAnswer
 from serve.api.submission import IdempotencyKey, submit_images
 from serve.api.waiting import succeeded
@@ -19,15 +20,18 @@ router = APIRouter(tags=["images"])
 _MULTIPART: dict[str, Any] = {
     "type": "object",
     "required": ["request"],
-    "properties": {"request": {"type": "string", "description": "The JSON of `ImagesRequest`."}},
+    "properties": {"request": {"$ref": "#/components/schemas/ImagesRequest"}},
     "additionalProperties": {"type": "string", "format": "binary", "description": "A picture named in the JSON."},
 }
+JSON_PART = {"request": {"contentType": "application/json"}}
+"""The part of a form that is JSON; a client need not say so."""
+
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {"schema": {"$ref": "#/components/schemas/ImagesRequest"}},
-            "multipart/form-data": {"schema": _MULTIPART},
+            "multipart/form-data": {"schema": _MULTIPART, "encoding": JSON_PART},
         },
     }
 }
@@ -42,7 +46,8 @@ BODY: dict[str, Any] = {
         200: {
             "description": "The images. As `Accept` asks: JSON, one PNG, or a zip of all with manifest.json.",
             "content": {answers.PNG: {}, answers.ZIP: {}},
-        }
+        },
+        **documented(406, 408, 409, 410, 415, 422, 504),
     },
     openapi_extra=BODY,
 )

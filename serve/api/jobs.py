@@ -15,6 +15,7 @@ from serve.api.access import OwnJob, Tenant, Who
 from serve.api.context import Context, InContext
 from serve.api.descriptions import JobAnswer, describe
 from serve.api.images import BODY
+from serve.api.problems import documented
 from serve.api.submission import IdempotencyKey, submit_images
 from serve.jobs.store import Job
 
@@ -38,6 +39,7 @@ class JobsAnswer(BaseModel):
     responses={
         200: {"model": JobAnswer, "description": "The job of this Idempotency-Key, which has ended."},
         202: {"description": "Accepted and on the disk: neither a crash nor a restart loses it."},
+        **documented(408, 409, 415, 422),
     },
     openapi_extra=BODY,
 )
@@ -71,7 +73,7 @@ async def list_jobs(
     return await to_thread.run_sync(look)
 
 
-@router.get("/v1/jobs/{job_id}", summary="Where a job stands")
+@router.get("/v1/jobs/{job_id}", summary="Where a job stands", responses=documented(404))
 async def get_job(job: OwnJob, context: InContext) -> JobAnswer:
     """Another team's job is as unknown as one that never was."""
     return await to_thread.run_sync(describe, context.store, job)
@@ -85,6 +87,7 @@ async def get_job(job: OwnJob, context: InContext) -> JobAnswer:
     responses={
         200: {"model": JobAnswer, "description": "It had ended before, and stays as it is."},
         202: {"description": "It is cancelled, or (`running`) will be within a step."},
+        **documented(404),
     },
 )
 async def cancel_job(job: OwnJob, context: InContext) -> Response:

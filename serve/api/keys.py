@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from serve.api.access import Tenant, Who
 from serve.api.context import InContext
+from serve.api.problems import documented
 from serve.api.submission import validated
 from serve.api.uploads import read_json
 from serve.tenancy.keys import Key, NewKey
@@ -101,6 +102,7 @@ async def list_keys(context: InContext, tenant: Tenant) -> KeysAnswer:
     status_code=201,
     summary="Make a key for your team",
     response_model=NewKeyAnswer,
+    responses=documented(408, 415, 422),
     openapi_extra=_body(KeyRequest, required=True),
 )
 async def create_key(request: Request, context: InContext, who: Who) -> Response:
@@ -110,7 +112,7 @@ async def create_key(request: Request, context: InContext, who: Who) -> Response
     return _told(await to_thread.run_sync(make))
 
 
-@router.delete("/keys/{key_id}", summary="Take a key back")
+@router.delete("/keys/{key_id}", summary="Take a key back", responses=documented(404))
 async def revoke_key(key_id: str, context: InContext, who: Who) -> KeyAnswer:
     """It opens nothing from the next request on. Doing it twice is doing it once."""
     key = await to_thread.run_sync(context.tenancy.keys.revoke, who.tenant, key_id, who.actor)
@@ -122,6 +124,7 @@ async def revoke_key(key_id: str, context: InContext, who: Who) -> KeyAnswer:
     status_code=201,
     summary="Put a new key in the place of one",
     response_model=NewKeyAnswer,
+    responses=documented(404, 408, 415, 422),
     openapi_extra=_body(RotateRequest, required=False),
 )
 async def rotate_key(key_id: str, request: Request, context: InContext, who: Who) -> Response:

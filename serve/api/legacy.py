@@ -17,7 +17,7 @@ from serve.api import answers
 from serve.api.access import Who
 from serve.api.admission import Draft, settle
 from serve.api.context import Context, InContext
-from serve.api.problems import AboutJob, InvalidFields, invalid
+from serve.api.problems import AboutJob, InvalidFields, documented, invalid
 from serve.api.quotas import bounds
 from serve.api.schemas import LONGEST_PROMPT, ControlRequest, ImagesRequest
 from serve.api.submission import Submission, submit
@@ -78,7 +78,10 @@ def _schema() -> dict[str, Any]:
     "/generate",
     summary="Make images from a picture's edges, as the first demo did",
     response_class=Response,
-    responses={200: {"description": "image_<i>.png, control/canny.png, parameters.json", "content": {answers.ZIP: {}}}},
+    responses={
+        200: {"description": "image_<i>.png, control/canny.png, parameters.json", "content": {answers.ZIP: {}}},
+        **documented(408, 409, 410, 415, 422, 504),
+    },
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _schema()}}}},
 )
 async def generate(request: Request, context: InContext, who: Who) -> Response:

@@ -20,7 +20,6 @@ from serve.telemetry import ApiMetrics, bind
 log = logging.getLogger("serve.api")
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 ALWAYS = frozenset({"/healthz", "/readyz"})
 """Answered however busy it is: a process that is restarted for being busy helps nobody."""
 
@@ -125,7 +124,7 @@ def _request_id(scope: Scope) -> str:
 
 def _method(scope: Scope) -> str:
     method: str = scope["method"]
-    return method if method in _METHODS else "other"
+    return method if method in problems.METHODS else "other"
 
 
 def _template(scope: Scope) -> str:

@@ -24,7 +24,9 @@ from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match
 
+from serve.api.schemas import Problem
 from serve.errors import (
     BodyTooLarge,
     Conflict,
@@ -54,6 +56,8 @@ from serve.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 LONGEST = 300  # characters of a client's own words that are said back to it
+
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 KINDS: Mapping[str, type[ServeError]] = {
     kind.type: kind
@@ -98,6 +102,11 @@ _PHRASES: Mapping[str, str] = {
     "extra_forbidden": "is not a known field",
     "missing": "is required",
 }
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of a route that answers with these errors. `app` adds those of every route."""
+    return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
 
 
 class InvalidFields(Exception):
@@ -193,6 +202,16 @@ def _render(body: Mapping[str, Any], headers: Mapping[str, str]) -> Response:
     return Response(content, status_code=body["status"], headers=dict(headers), media_type=MEDIA_TYPE)
 
 
+def _allowed(request: Request) -> str:
+    """All methods of a path (RFC 9110, section 10.2.1), which several routes may share; Starlette names one's."""
+
+    def takes(method: str) -> bool:
+        asked = {**request.scope, "method": method}
+        return any(route.matches(asked)[0] is Match.FULL for route in request.app.routes)
+
+    return ", ".join(method for method in METHODS if takes(method))
+
+
 def request_id(request: Request) -> str:
     """The id that `observe.Observe` gave the request."""
     found: str = request.scope.get("state", {}).get("request_id", "")
@@ -212,6 +231,8 @@ def install(app: FastAPI) -> None:
         return response(error.error, request_id(request), error.job_id)
 
     async def http_error(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 405:
+            error.headers = {**(error.headers or {}), "Allow": _allowed(request)}
         return response(error, request_id(request))
 
     async def validation_error(request: Request, error: RequestValidationError) -> Response:

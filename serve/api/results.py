@@ -12,6 +12,7 @@ from serve.api.access import OwnJob
 from serve.api.context import InContext
 from serve.api.descriptions import Made
 from serve.api.maps import map_id
+from serve.api.problems import documented
 from serve.errors import Gone, NotFinished, NotFound
 from serve.jobs.store import Job
 
@@ -21,7 +22,8 @@ POLL_S = 1
 """When asking again for what is not made yet makes sense."""
 
 Index = Annotated[int, Path(ge=0, description="From 0.")]
-_PNG: dict[int | str, dict[str, Any]] = {200: {"description": "PNG.", "content": {answers.PNG: {}}}}
+_ABSENT = documented(404, 409, 410)
+_PNG: dict[int | str, dict[str, Any]] = {200: {"description": "PNG.", "content": {answers.PNG: {}}}, **_ABSENT}
 
 
 @router.get("/images/{k}", summary="One image of a job", response_class=Response, responses=_PNG)
@@ -48,7 +50,7 @@ async def get_control_map(k: Index, job: OwnJob, context: InContext) -> Response
     "/archive",
     summary="All that a job made",
     response_class=Response,
-    responses={200: {"description": "A zip with manifest.json.", "content": {answers.ZIP: {}}}},
+    responses={200: {"description": "A zip with manifest.json.", "content": {answers.ZIP: {}}}, **_ABSENT},
 )
 async def get_archive(job: OwnJob, context: InContext) -> Response:
     """`image_<i>.png`, `control/<type>.png`, and in manifest.json all that is needed to make them again."""

@@ -10,6 +10,9 @@ LARGEST_SEED = 2**32 - 1
 LONGEST_PROMPT = 1000
 LONGEST_DEADLINE_S = 7 * 24 * 3600
 
+EXAMPLE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAIAQAAAADsdIMmAAAAGElEQVR42mP4z8TAdISJgYmBiYHhPxMDABrSAs+LtWonAAAAAElFTkSuQmCC"
+"""The smallest picture worth annotating, for examples that work when they are sent: a square in a square."""
+
 _PICTURE = (
     "PNG, JPEG or WebP: base64 (optionally a `data:` URL), or the field or file name of an uploaded file. "
     "A list gives each image of the job its own; its length is 1 or `n`."
@@ -73,13 +76,13 @@ class ImagesRequest(_Request):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"prompt": "a steel gear on a grey bench", "controls": [{"type": "canny", "image": "photo.png"}]},
+                {"prompt": "a steel gear on a grey bench"},
                 {
                     "prompt": "a brass washer",
                     "n": 2,
                     "seed": 7,
                     "steps": 20,
-                    "controls": [{"type": "canny", "image": "<base64>", "parameters": {"low_threshold": 50}}],
+                    "controls": [{"type": "canny", "image": EXAMPLE, "parameters": {"low_threshold": 50}}],
                 },
             ]
         }
@@ -118,7 +121,7 @@ class MapRequest(_Request):
     """What to annotate. The size is that of the images which the map is to steer; by default that of the picture."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"image": "<base64>", "parameters": {"low_threshold": 50}, "resolution": 256}]}
+        json_schema_extra={"examples": [{"image": EXAMPLE, "parameters": {"low_threshold": 50}, "resolution": 256}]}
     )
 
     image: str = Field(

@@ -43,6 +43,6 @@ def _end(cursor: str) -> sa.Tuple:
         created_at, job_id = json.loads(text)
     except (binascii.Error, ValueError, TypeError):
         raise refused from None
-    if not isinstance(created_at, float) or not isinstance(job_id, str) or "\0" in job_id:
+    if not isinstance(created_at, float) or not (isinstance(job_id, str) and job_id.isascii()) or "\0" in job_id:
         raise refused
     return sa.tuple_(sa.literal(created_at), sa.literal(job_id))

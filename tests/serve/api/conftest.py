@@ -115,7 +115,7 @@ class Metrics(ApiMetrics):
         self.requests.append((method, route, status, seconds))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def manifest() -> Manifest:
     files = {name: File(sha256="0" * 64, bytes=1) for name in (*PARTS, *TOKENIZER)}
     files |= {f"controls/{name}.safetensors": File(sha256="1" * 64, bytes=1) for name in ("canny", "sketch")}
@@ -157,7 +157,7 @@ def manifest() -> Manifest:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def model(manifest: Manifest) -> ServedModel:
     return ServedModel(
         "controlnet-demo", "3", "sha256:" + "ab" * 32, manifest.model_dump(mode="json"), "models:/controlnet-demo/3"
@@ -309,7 +309,6 @@ def live(
                 signals,
                 metrics,
                 random_seed=lambda: RANDOM_SEED,
-                on_shutdown=(signals.close,),
                 body_s=body_s,
             )
             work = Worker(store, artifacts, signals).run if worker else None

@@ -80,7 +80,8 @@ async def test_openapi_tells_the_operators_bounds_and_the_errors_type(client: ht
     assert request["properties"]["controls"]["maxItems"] == 3
     assert request["examples"]
     answers = document["paths"]["/v1/images"]["post"]["responses"]
-    assert list(answers["4XX"]["content"]) == ["application/problem+json"]
+    assert list(answers["422"]["content"]) == ["application/problem+json"]
+    assert answers["422"]["content"]["application/problem+json"]["schema"] == {"$ref": "#/components/schemas/Problem"}
     assert set(answers["200"]["content"]) == {"application/json", "image/png", "application/zip"}
 
 

@@ -106,3 +106,7 @@ def test_half_a_surrogate_pair_can_be_quoted() -> None:
 def test_http_errors_of_a_known_kind_get_its_type() -> None:
     body = json.loads(bytes(problems.response(HTTPException(400, "Bad."), "id").body))
     assert (body["type"], body["detail"]) == ("/problems/malformed-request", "Bad.")
+
+
+async def test_all_methods_of_a_path_are_told(client: httpx.AsyncClient) -> None:
+    assert (await client.put("/v1/jobs/job_0")).headers["allow"] == "DELETE, GET"

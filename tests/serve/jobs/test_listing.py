@@ -75,6 +75,7 @@ def test_pages_show_one_tenants_jobs(store, submit):
                 [],
                 [1.0],
                 ["a", "b"],
+                [1.0, "\ud800"],
                 [1.0, 2],
                 [1.0, "a\0b"],
                 {"a": 1, "b": 2},
