@@ -7,7 +7,7 @@ answers nobody. It runs before the body is read.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
 from anyio import to_thread
@@ -16,6 +16,7 @@ from fastapi import Depends, Request
 from serve.api.context import InContext
 from serve.api.quotas import count
 from serve.errors import Forbidden, NotFound
+from serve.errors import Forbidden, NotFound, Overloaded, Unauthenticated
 from serve.jobs.store import Job
 from serve.tenancy.principal import Principal, Role
 
@@ -76,6 +77,22 @@ async def check(request: Request, context: InContext) -> Principal | None:
     return principal
 
 
+async def still_known(request: Request, context: InContext) -> Callable[[], Awaitable[bool]]:
+    """Asks again whether the request's credential is good: for answers that last longer than that may be so."""
+
+    async def ask() -> bool:
+        try:
+            await context.tenancy.gate.admit(request.headers.getlist("authorization"))
+        except (Unauthenticated, Forbidden):
+            return False
+        except Overloaded:  # it can't be said just now
+            return True
+        return True
+
+    return ask
+
+
+StillKnown = Annotated[Callable[[], Awaitable[bool]], Depends(still_known)]
 Checked = Annotated[Principal | None, Depends(check)]
 
 

@@ -8,14 +8,14 @@ only the latest. So all that a stream keeps is what it said last, and a slow rea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Header, Response
 
-from serve.api.access import OwnJob, Tenant
+from serve.api.access import OwnJob, StillKnown, Tenant
 from serve.api.context import Context, InContext
 from serve.api.descriptions import annotated, describe, image_url, map_links
 from serve.api.problems import documented
@@ -34,6 +34,9 @@ STANDING_EVERY_S = 0.25
 
 KEEP_ALIVE_S = 15.0
 """Longest silence: what lies between cuts connections that seem dead."""
+
+KNOWN_FOR_S = 10.0
+"""How long a reader whose key was revoked is told on."""
 
 RECHECK_S = 5.0
 """Looks this often even without a signal."""
@@ -75,6 +78,7 @@ async def stream_events(
     job: OwnJob,
     context: InContext,
     tenant: Tenant,
+    still_known: StillKnown,
     last_event_id: Annotated[
         str | None, Header(alias="Last-Event-ID", description="`id` of the last event you have.")
     ] = None,
@@ -97,7 +101,7 @@ async def stream_events(
     after = next((e.id for e in history if str(e.id) == last_event_id), 0)  # an id of no event of this job: all of it
     if after and after == history[-1].id and history[-1].kind in TERMINAL:
         return Response(status_code=204)
-    return EventStream(follow(context, job, after), context.streams, tenant)
+    return EventStream(follow(context, job, after, still_known), context.streams, tenant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +159,21 @@ class Look:
         return event(found.kind, data, found.id)
 
 
-async def follow(context: Context, job: Job, after: int) -> AsyncIterator[bytes]:
-    """A job's events after the one with id `after`, until it has ended."""
+async def follow(
+    context: Context, job: Job, after: int, still_known: Callable[[], Awaitable[bool]]
+) -> AsyncIterator[bytes]:
+    """A job's events after the one with id `after`, until it has ended, or the reader isn't known any more."""
     clock = asyncio.get_running_loop().time
     seen, phase = 0, ("", 0)  # what the reader had before is read too, not told: it says where in the job's life it is
     said: bytes | None = None  # of where the job stands
     spoke, stood = clock(), float("-inf")
+    asked = clock()
     yield RETRY
     while True:
+        if clock() >= asked + KNOWN_FOR_S:
+            if not await still_known():
+                return  # cut off: who connects again is told why
+            asked = clock()
         generation, looked = context.signals.generation, clock()
         look = await to_thread.run_sync(_look, context.store, job, seen)
         for found in () if look is None else look.events:

@@ -208,3 +208,14 @@ async def test_a_team_that_is_named_and_not_declared_is_none(make_app: Callable[
 async def test_the_documentation_names_no_tenant(stranger: httpx.AsyncClient, tenancy: Tenancy) -> None:
     tenancy.tenants.apply([Tenant("secret-customer")], "test")
     assert "secret-customer" not in json.dumps((await stranger.get("/openapi.json")).json())
+
+
+async def test_a_route_that_is_not_in_the_table_answers_nobody(app: FastAPI, store: JobStore, tenancy: Tenancy) -> None:
+    @app.get("/v1/forgotten")
+    async def forgotten() -> str:
+        return "forgotten"
+
+    async with connected(app, new_key(tenancy, role="admin")) as client:
+        answer = await client.get("/v1/forgotten")
+    assert answer.status_code == 500
+    assert "forgotten" not in answer.text

@@ -18,13 +18,18 @@ from serve.errors import InvalidRequest
 from serve.jobs.database import StoreUnavailable
 from serve.jobs.spec import JobSpec
 from serve.jobs.store import Job, JobResult, JobStore, Lease, ServedModel, StoredImage, StoredMap
-from tests.serve.api.conftest import TENANT, connected, problem_of
+from tests.serve.api.conftest import TENANT, connected, member_key, problem_of
 
 SPEC = JobSpec("a gear", "", (1, 2), steps=5, guidance=1.0, width=64, height=64)
 IMAGES = tuple(StoredImage(f"demo/aa/{i}.png", seed, 64, 64) for i, seed in enumerate(SPEC.seeds))
 MAP = StoredMap(f"demo/c0/{'c0' * 32}.png", "canny", 0)
 
 Event = tuple[str | None, str, dict[str, Any]]
+
+
+async def always() -> bool:
+    """The reader's key is good."""
+    return True
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +80,7 @@ class Reader:
 
 @pytest.fixture
 def reader(app: FastAPI, job: Job) -> Reader:
-    return Reader(follow(app.state.context, job, 0))
+    return Reader(follow(app.state.context, job, 0, always))
 
 
 def run(store: JobStore) -> Lease:
@@ -176,7 +181,7 @@ async def test_what_happens_is_told_as_it_happens(reader: Reader, store: JobStor
 async def test_a_queued_job_is_told_its_place_and_when_it_moves_up(
     app: FastAPI, store: JobStore, job: Job, model: ServedModel
 ) -> None:
-    reader = Reader(follow(app.state.context, store.submit(TENANT, SPEC, model), 0))
+    reader = Reader(follow(app.state.context, store.submit(TENANT, SPEC, model), 0, always))
     first = await reader.next()
     assert (first[0] is None, first[1], first[2]["position"]) == (False, "queued", 1)
     store.claim("worker", 30, 1)
@@ -229,7 +234,7 @@ async def test_silence_is_broken_by_comments(
     app: FastAPI, job: Job, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "KEEP_ALIVE_S", 0.02)
-    stream = follow(app.state.context, job, 0)
+    stream = follow(app.state.context, job, 0, always)
     chunks = [await anext(stream) for _ in range(4)]
     assert chunks[-2:] == [KEEP_ALIVE, KEEP_ALIVE]
 
@@ -280,3 +285,27 @@ async def test_one_more_stream_than_a_team_may_have_is_refused(
         end(store)
         assert (await first).status_code == 200
         assert (await client.get(f"/v1/jobs/{job.id}/events")).status_code == 200
+
+
+@pytest.mark.parametrize("how", ["revoked", "good", "store away"])
+async def test_a_reader_whose_key_was_revoked_is_cut_off(
+    app: FastAPI, job: Job, store: JobStore, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(events, "KNOWN_FOR_S", 0.0)
+    tenancy, key = app.state.context.tenancy, member_key(app)
+    async with connected(app, key) as client:
+        reading = asyncio.ensure_future(client.get(f"/v1/jobs/{job.id}/events"))
+        while not app.state.context.streams.count(TENANT):
+            await asyncio.sleep(0)
+        if how == "store away":
+            monkeypatch.setattr(tenancy.keys, "holder", away)
+        elif how == "revoked":
+            tenancy.keys.revoke(TENANT, key[3:13], "test")
+            answer = await reading
+        end(store)
+        answer = await reading
+    assert ("event: succeeded" in answer.text) == (how != "revoked")
+
+
+def away(_: str) -> None:
+    raise StoreUnavailable("The store is not reachable.")
