@@ -17,7 +17,9 @@ from ops.bench.figure import Figure
 from ops.bench.report import now
 from ops.fairness.goals import MakeLine, measure
 from ops.fairness.lines import Line, PlainLine, StoreLine
+from ops.fairness.service import crowd, light_tail, teams
 from ops.fairness.simulation import PACE, Clock
+from ops.faults.rig import Rig
 from serve.jobs.database import durable, open_database
 from serve.jobs.schema import metadata
 from tests.services import Missing, Postgres
@@ -28,6 +30,7 @@ RESULTS = Path(__file__).parents[1] / "bench" / "RESULTS.md"
 def main(
     jobs: Annotated[int, typer.Option(min=10, help="Of the light team; 17 times as many in its run.")] = 100,
     record: Annotated[bool, typer.Option(help="Add a section to ops/bench/RESULTS.md.")] = False,
+    service: Annotated[bool, typer.Option(help="Start the platform too, and measure it (10 minutes).")] = False,
 ) -> None:
     """Simulate the goals over dictionaries and over the store on both databases; exit with 1 where one is missed."""
     console = Console(stderr=True)
@@ -39,6 +42,12 @@ def main(
                 columns[name] = tuple(measure(make, jobs))
             console.print(f"{name}: {time.perf_counter() - began:.0f} s")
     text = table(columns)
+    if service:
+        columns["service"], accounts = running()
+        (tail,) = columns["service"]
+        text += (
+            f"\n\n{tail.title}: {tail.value:.2f} (at most {tail.target:g}); {dict(tail.detail)}\n\n8 teams: {accounts}"
+        )
     print(text)
     if record:
         with RESULTS.open("a") as file:
@@ -58,6 +67,13 @@ def lines(stack: ExitStack) -> Mapping[str, MakeLine]:
     else:
         made["postgresql"] = _store(stack.enter_context(_opened(server.url())))
     return made
+
+
+def running() -> tuple[Sequence[Figure], dict[str, int]]:
+    """The tail on the running platform, and what the books say after 8 teams had 200 small jobs each."""
+    with tempfile.TemporaryDirectory(prefix="cn-fairness-") as folder, Rig(Path(folder)) as rig:
+        with teams(rig.database_url) as found:
+            return (light_tail(found, seats=8, seconds=60),), dict(crowd(found, tenants=8, each=200))
 
 
 def table(columns: Mapping[str, Sequence[Figure]]) -> str:
