@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     lease: float = Field(30.0, gt=0, description="Seconds a dispatcher may be silent before its job is taken over.")
     attempts: int = Field(3, ge=1, description="How often a job is tried before it is set aside.")
     rows_in_flight: int | None = Field(
-        None, ge=1, description="UNet rows that are claimed at once; a quarter more than all samplers hold when absent."
+        None, ge=1, description="UNet rows claimed at once; an eighth more than all samplers hold when absent."
     )
     job_timeout: float = Field(600.0, gt=0, description="Seconds `POST /v1/images` waits for its job.")
 
@@ -131,11 +131,12 @@ class Settings(BaseSettings):
     def claimed_rows(self) -> int:
         """UNet rows that a dispatcher has claimed and that are not sampled yet, at most.
 
-        What fills every sampler's batch, and a quarter more that imaging prepares meanwhile, so that seats don't wait.
-        Not much more: what was claimed is out of the fair order and stands in the engine's line, before whoever comes.
+        What fills every sampler's batch, and an eighth more that imaging prepares meanwhile, so that seats don't wait.
+        Not more: what was claimed is out of the fair order and stands in the engine's line, before whoever comes
+        (`python -m ops.fairness` shows what that costs).
         """
-        most = self.sampler_replicas[1]
-        return self.rows_in_flight or most * self.max_rows + max(2, most * self.max_rows // 4)
+        seats = self.sampler_replicas[1] * self.max_rows
+        return self.rows_in_flight or seats + max(2, seats // 8)
 
     @property
     def database_url(self) -> str:

@@ -20,7 +20,7 @@ from serve.jobs.database import upsert
 from serve.jobs.fairness import Head, Plan, plan
 from serve.jobs.job import Lease
 from serve.jobs.prediction import Capacity
-from serve.jobs.queue import QUEUED, read_heads, read_paces, read_running, read_turns, read_weights
+from serve.jobs.queue import QUEUED, read_heads, read_paces, read_queue, read_running
 from serve.jobs.retention import mark
 from serve.jobs.schema import jobs, turns
 from serve.jobs.transitions import expired, finish, put_back_expired, read, record
@@ -63,12 +63,12 @@ def end_late(connection: sa.Connection, now: float) -> None:
 
 def _plan(connection: sa.Connection, room: int, now: float) -> Plan:
     """The policy over the heads whose rows this transaction could lock, without those that would be late."""
-    turns_, weights = read_turns(connection), read_weights(connection)
+    queue = read_queue(connection)
     without: set[str] = set()  # being cancelled, or ended here
     while True:
         heads = read_heads(connection, room + 1 + len(without))
         lines = {tenant: [head for head in line if head.id not in without] for tenant, line in heads.items()}
-        wanted = plan(turns_, weights, {tenant: line for tenant, line in lines.items() if line}, room)
+        wanted = plan(queue, {tenant: line for tenant, line in lines.items() if line}, room)
         locked = _lock(connection, wanted.started)
         hopeless = _hopeless(connection, locked, now)
         for job_id in hopeless:

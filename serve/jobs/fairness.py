@@ -5,8 +5,10 @@ the next job is the one that would bring its team's counter least far (weighted 
 So of two teams that always have jobs waiting each gets its weight's share of the work, whatever its jobs' number and
 size, and a team with little to do does not wait behind one with much.
 
-- **Nobody saves up.** A team that comes back is lifted to the counter of those who kept waiting: being idle is neither
-  credit nor debt. Where nobody waited it starts even with the one served most.
+- **Nobody saves up.** A team that comes back is lifted to the virtual time of those who kept waiting: being idle is
+  neither credit nor debt. That time is of the work done: what they have in service was charged when it was started,
+  and who comes back has nothing there. So it is at most a batch ahead of them. Where nobody waited it starts even with
+  the one served most.
 - **Charged once.** A job is charged when it is started first. An attempt that we made necessary is free, and comes at
   its old place.
 - **Inside a team** `interactive` comes before `batch`, then age decides.
@@ -19,7 +21,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Priority = Literal["interactive", "batch"]
@@ -61,6 +63,25 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Queue:
+    """What the order is decided by, beside the jobs that wait.
+
+    Attributes:
+        turns: Of all teams that ever had one.
+        weights: Of teams; 1 for those that are not named.
+        serving: GFLOP of the jobs that were started and have not ended, by team.
+    """
+
+    turns: Mapping[str, Turn] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
+    serving: Mapping[str, float] = field(default_factory=dict)
+
+    def weight(self, tenant: str) -> float:
+        """Of a team's share, against the others'."""
+        return self.weights.get(tenant, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What to start, in this order, and the turns that differ from before."""
 
@@ -97,10 +118,14 @@ def charge(gflop: float, first: bool) -> float:
     return max(gflop, LEAST_GFLOP) if first else 0.0
 
 
-def virtual_times(turns: Mapping[str, Turn], waiting: Collection[str]) -> dict[str, float]:
+def virtual_times(queue: Queue, waiting: Collection[str]) -> dict[str, float]:
     """The counters of the teams that wait, those that came back lifted."""
-    stayed = [turns[tenant].served for tenant in waiting if tenant in turns and turns[tenant].waiting]
-    now = min(stayed) if stayed else max((turn.served for turn in turns.values()), default=0.0)
+    turns = queue.turns
+    done = {
+        tenant: turn.served - queue.serving.get(tenant, 0.0) / queue.weight(tenant) for tenant, turn in turns.items()
+    }
+    stayed = [done[tenant] for tenant in waiting if tenant in turns and turns[tenant].waiting]
+    now = min(stayed) if stayed else max(done.values(), default=0.0)
     times = {}
     for tenant in waiting:
         turn = turns.get(tenant, Turn())
@@ -108,69 +133,58 @@ def virtual_times(turns: Mapping[str, Turn], waiting: Collection[str]) -> dict[s
     return times
 
 
-def plan(
-    turns: Mapping[str, Turn], weights: Mapping[str, float], heads: Mapping[str, Sequence[Head]], room: int
-) -> Plan:
+def plan(queue: Queue, heads: Mapping[str, Sequence[Head]], room: int) -> Plan:
     """Pick what starts now.
 
     Args:
-        turns: Of all teams that ever had one.
-        weights: Of teams; 1 for those that are not named.
+        queue: As it is.
         heads: Each waiting team's first jobs in their order: all of them, or more than there is room for.
         room: Rows.
     """
-    served = virtual_times(turns, heads)
+    served = virtual_times(queue, heads)
     lines = {tenant: iter(line) for tenant, line in heads.items()}
     fronts: list[tuple[float, float, str, Head]] = []
 
-    def queue(tenant: str) -> None:
+    def step_up(tenant: str) -> None:
         head = next(lines[tenant], None)
         if head is not None:
-            finish = served[tenant] + head.gflop / weights.get(tenant, 1.0)
+            finish = served[tenant] + head.gflop / queue.weight(tenant)
             heapq.heappush(fronts, (finish, head.created_at, head.id, head))
 
     for tenant in lines:
-        queue(tenant)
+        step_up(tenant)
     started = []
     while room > 0 and fronts:
         finish, _, _, head = heapq.heappop(fronts)
         started.append(head)
         served[head.tenant] = finish
         room -= max(1, head.rows)
-        queue(head.tenant)
+        step_up(head.tenant)
     left = {head.tenant for _, _, _, head in fronts}
     after = {tenant: Turn(time, tenant in left) for tenant, time in served.items()}
-    after |= {tenant: Turn(turn.served) for tenant, turn in turns.items() if turn.waiting and tenant not in served}
-    return Plan(tuple(started), {tenant: turn for tenant, turn in after.items() if turn != turns.get(tenant)})
+    gone = {tenant: turn for tenant, turn in queue.turns.items() if turn.waiting and tenant not in served}
+    after |= {tenant: Turn(turn.served) for tenant, turn in gone.items()}
+    return Plan(tuple(started), {tenant: turn for tenant, turn in after.items() if turn != queue.turns.get(tenant)})
 
 
-def ahead(
-    turns: Mapping[str, Turn],
-    weights: Mapping[str, float],
-    waiting: Mapping[str, Backlog],
-    tenant: str,
-    before: Backlog,
-    job: Head,
-) -> Backlog:
+def ahead(queue: Queue, waiting: Mapping[str, Backlog], before: Backlog, job: Head) -> Backlog:
     """What starts before a job, if nobody sends anything more: exact inside its team.
 
     Of other teams only the sums are looked at, and their jobs taken to be of one size.
 
     Args:
-        turns: As for `plan`.
-        weights: As for `plan`.
+        queue: As it is.
         waiting: All that wait, by team.
-        tenant: Whose job it is.
-        before: Those of its team that come before it.
+        before: Those of the job's team that come before it.
         job: As it would be at the front.
     """
-    times = virtual_times(turns, {*waiting, tenant})
-    finish = times[tenant] + (before.charge + job.gflop) / weights.get(tenant, 1.0)
+    times = virtual_times(queue, {*waiting, job.tenant})
+    finish = times[job.tenant] + (before.charge + job.gflop) / queue.weight(job.tenant)
     oldest = min(before.oldest, job.created_at)
     total = before
     for other, theirs in waiting.items():
-        if other != tenant and theirs.jobs:
-            total += _until(finish, oldest, times[other], weights.get(other, 1.0), theirs)
+        if other != job.tenant and theirs.jobs:
+            total += _until(finish, oldest, times[other], queue.weight(other), theirs)
     return total
 
 

@@ -63,10 +63,10 @@ class Capacity:
         return gflop / (self.pace.rate * max(1, rows) / self.pace.rows)
 
     def own_s(self, cost: Cost, busy_rows: int) -> float:
-        """Seconds that a job takes from its first step to its last, beside `busy_rows` of others."""
+        """Seconds that a job takes beside `busy_rows` of others, a step included that it comes in the middle of."""
         beside = min(self.pace.gflop, busy_rows / self.rows * self.pace.gflop)
         batch = max(cost.step_gflop, min(self.pace.gflop, beside + cost.step_gflop))
-        return cost.steps * self.pace.step_s(batch)
+        return (cost.steps + 1) * self.pace.step_s(batch)
 
 
 def predicted_s(capacity: Capacity, running: Sequence[Running], ahead: Backlog, cost: Cost) -> float:
@@ -80,9 +80,11 @@ def predicted_s(capacity: Capacity, running: Sequence[Running], ahead: Backlog, 
     """
     seats, later = [0.0] * capacity.rows, ahead.rows
     free = capacity.rows
+    queued = max(0, sum(job.rows for job in running) - free) / free  # of a seat's time, between start and first step
     for job in running:
         seated = min(free, job.rows)
-        left = max(0.0, capacity.seat_s(job.rows, job.gflop) - job.elapsed)
+        taken = capacity.seat_s(job.rows, job.gflop)
+        left = min(taken, max(0.0, (1 + queued) * taken - job.elapsed))
         seats[free - seated : free] = [left] * seated
         free -= seated
         later += job.rows - seated  # it waits in the engine

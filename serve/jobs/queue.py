@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from serve.jobs.fairness import PRIORITIES, Backlog, Head, Turn, charge
+from serve.jobs.fairness import PRIORITIES, Backlog, Head, Queue, Turn, charge
 from serve.jobs.pace import Pace
 from serve.jobs.prediction import Running
 from serve.jobs.schema import jobs, paces, tenants, turns
@@ -33,21 +33,25 @@ _WAITING = (
 _RUNNING = (
     sa.select(jobs.c.rows, jobs.c.gflop, jobs.c.started_at)
     .where(jobs.c.state == "running", jobs.c.rows > 0)
-    .order_by(jobs.c.started_at)
+    .order_by(jobs.c.started_at, jobs.c.id)
+)
+_SERVING = (
+    sa.select(jobs.c.tenant, sa.func.sum(jobs.c.gflop).label("gflop"))
+    .where(jobs.c.state == "running")
+    .group_by(jobs.c.tenant)
 )
 _TURNS = sa.select(turns.c.tenant, turns.c.served, turns.c.waiting)
 _WEIGHTS = sa.select(tenants.c.name, tenants.c.weight)
 _PACES = sa.select(paces.c.fixed, paces.c.per_gflop, paces.c.gflop, paces.c.rows)
 
 
-def read_turns(connection: sa.Connection) -> dict[str, Turn]:
-    """Of all teams that ever had one."""
-    return {row.tenant: Turn(row.served, bool(row.waiting)) for row in connection.execute(_TURNS)}
-
-
-def read_weights(connection: sa.Connection) -> dict[str, float]:
-    """Of the teams that were declared."""
-    return {row.name: row.weight for row in connection.execute(_WEIGHTS)}
+def read_queue(connection: sa.Connection) -> Queue:
+    """What the order is decided by."""
+    return Queue(
+        turns={row.tenant: Turn(row.served, bool(row.waiting)) for row in connection.execute(_TURNS)},
+        weights={row.name: row.weight for row in connection.execute(_WEIGHTS)},
+        serving={row.tenant: row.gflop for row in connection.execute(_SERVING)},
+    )
 
 
 def read_waiting(connection: sa.Connection) -> dict[tuple[str, str], Backlog]:

@@ -14,10 +14,9 @@ from serve.jobs.prediction import Capacity, predicted_s
 from serve.jobs.queue import (
     QUEUED,
     read_paces,
+    read_queue,
     read_running,
-    read_turns,
     read_waiting,
-    read_weights,
 )
 from serve.jobs.schema import jobs
 
@@ -79,7 +78,7 @@ def _stand(
     before = waiting.get((head.tenant, priority), Backlog()) if same is None else same
     for urgent in PRIORITIES[: PRIORITIES.index(priority)]:
         before += waiting.get((head.tenant, urgent), Backlog())
-    total = ahead(read_turns(connection), read_weights(connection), _by_team(waiting), head.tenant, before, head)
+    total = ahead(read_queue(connection), _by_team(waiting), before, head)
     capacity = Capacity.of(read_paces(connection, now))
     if capacity is None or not cost.rows:  # a map needs no sampler
         return Standing(total.jobs)

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 import serve
+from serve.jobs.cost import Cost
 from serve.jobs.job import TERMINAL
 from serve.jobs.schema import deliveries, events, usage
 from serve.jobs.store import JobResult, JobStore, LeaseLost, StoredImage
@@ -44,6 +45,28 @@ def check_the_books(store, engine, jobs):
     assert sorted(ends) == sorted(jobs)
     assert sorted(counted) == sorted(succeeded)
     assert sorted(told) == sorted(jobs)
+
+
+def test_many_jobs_of_many_teams_are_all_accounted_for(store, engine, spec, model):
+    price = Cost(rows=2, gflop=3.0, steps=20, step_gflop=0.1)
+    jobs = {store.submit(f"team-{number % 8}", spec, model, cost=price, webhook=URL).id for number in range(8 * 200)}
+    taken: list[str] = []
+
+    def work(owner: str) -> None:
+        while leases := store.claim(owner, 600, 18):
+            for lease in leases:
+                taken.append(lease.job.id)
+                store.succeed(lease, RESULT)
+
+    threads = [threading.Thread(target=work, args=(str(n),)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(taken) == len(jobs)
+    check_the_books(store, engine, jobs)
+    used = [store.usage.between(f"team-{number}", 0, 1e10) for number in range(8)]
+    assert [(total.jobs, total.gflop) for (total,) in used] == [(200, 600.0)] * 8
 
 
 def test_threads_share_the_work_without_losing_or_doubling_any(store, submit, engine):

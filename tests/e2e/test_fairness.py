@@ -1,0 +1,31 @@
+"""The fair order on the whole platform; teams' jobs are rows in its store, since keys are another matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ops.fairness.service import Teams, crowd, light_tail, teams
+from tests.e2e.conftest import Running
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+SEATS = 8  # jobs of two rows in a batch of sixteen
+
+
+@pytest.fixture
+def many(platform: Running) -> Iterator[Teams]:
+    with teams(platform.rig.database_url) as found:
+        yield found
+
+
+def test_a_light_team_hardly_notices_an_aggressor(many: Teams) -> None:
+    figure = light_tail(many, SEATS, seconds=15)
+    print(figure)
+    assert figure.detail["aggressor's jobs waiting at the end"]
+    assert figure.met
+
+
+def test_many_jobs_of_many_teams_are_all_accounted_for(many: Teams) -> None:
+    assert crowd(many, tenants=8, each=25) == {"jobs": 200, "ended once": 200, "counted once": 200}
