@@ -22,7 +22,10 @@ _HOST = re.compile(r"(?:(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(?::
 class Settings(BaseSettings):
     """What an operator may change. Sizes in bytes, times in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="CN_", env_file=".env", extra="ignore", frozen=True)
+    # An error or a log line that shows settings shows no password: not in a URL, and not in what was refused.
+    model_config = SettingsConfigDict(
+        env_prefix="CN_", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     data_dir: Path = Field(Path("data"), description="Where the embedded defaults keep everything.")
     host: str = Field("127.0.0.1", description="Address the API listens on.")
@@ -33,13 +36,13 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    database: str | None = Field(None, description="SQLAlchemy URL; SQLite in `data_dir` when absent.")
-    artifacts: str | None = Field(None, description="obstore URL; a folder in `data_dir` when absent.")
+    database: str | None = Field(None, repr=False, description="SQLAlchemy URL; SQLite in `data_dir` when absent.")
+    artifacts: str | None = Field(None, repr=False, description="obstore URL; a folder in `data_dir` when absent.")
     artifacts_options: dict[str, str] = Field(
         {}, repr=False, description="obstore options as JSON; under workload identity `account_name` is enough."
     )
     retention: float = Field(7 * 24 * 3600.0, gt=0, description="Seconds a result is kept after its job's end.")
-    mlflow_tracking_uri: str | None = Field(None, description="MLflow; SQLite in `data_dir` when absent.")
+    mlflow_tracking_uri: str | None = Field(None, repr=False, description="MLflow; SQLite in `data_dir` when absent.")
 
     model: str = Field("controlnet-demo", description="Registered model whose champion is served.")
     reconcile_every: float = Field(2.0, gt=0, description="Seconds between looks at the registry.")

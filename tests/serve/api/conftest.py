@@ -291,6 +291,21 @@ async def worker(store: JobStore, artifacts: ArtifactStore, signals: SqliteSigna
         await task
 
 
+@pytest.fixture(scope="session")
+def still(database: sa.Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """One server on a real socket for all who get no further than a refusal. A model is served where `store` is."""
+    settings = Settings(
+        data_dir=tmp_path_factory.mktemp("still"),
+        tenant=TENANT,
+        max_body=1 << 20,
+        max_pixels_out=512 * 512,
+        _env_file=None,
+    )
+    signals, metrics = SqliteSignals(database), ApiMetrics(CollectorRegistry())
+    with Live(create_app(settings, JobStore(database), ArtifactStore(MemoryStore()), signals, metrics)) as server:
+        yield server
+
+
 @pytest.fixture
 def live(
     settings: Settings, engine: sa.Engine, store: JobStore, artifacts: ArtifactStore, metrics: Metrics

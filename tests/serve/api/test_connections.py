@@ -5,25 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 import uvicorn
-from obstore.store import MemoryStore
-from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from serve.api.app import create_app
 from serve.api.connections import BOUNDS, Bounds, Connection
-from serve.config import Settings
-from serve.jobs.artifacts import ArtifactStore
-from serve.jobs.signals import SqliteSignals
 from serve.jobs.store import JobStore
-from serve.telemetry import ApiMetrics
 from tests.serve.api.live import Live, Peer
 
 Start = Callable[..., Live]
@@ -37,16 +29,6 @@ DOCUMENT = b"GET /openapi.json HTTP/1.1\r\nHost: api\r\n\r\n"
 
 def bounds(**changes: Any) -> Bounds:
     return replace(BOUNDS, **changes)
-
-
-@pytest.fixture(scope="module")
-def still(database: sa.Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """One server for all who come no further than its door: nothing is served, nobody works."""
-    settings = Settings(data_dir=tmp_path_factory.mktemp("still"), _env_file=None)
-    signals, metrics = SqliteSignals(database), ApiMetrics(CollectorRegistry())
-    app = create_app(settings, JobStore(database), ArtifactStore(MemoryStore()), signals, metrics)
-    with Live(app) as server:
-        yield server
 
 
 def problem(peer: Peer, status: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -10,10 +11,18 @@ import pytest
 
 from serve.jobs.store import JobStore
 from tests.serve.api.conftest import b64, canny, picture, problem_of
+from tests.serve.api.live import Live
 from tests.serve.api.test_pictures import animated, png_of, webp_of
 
 URL = "/v1/images"
 JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+async def client(still: Live, store: JobStore) -> AsyncIterator[httpx.AsyncClient]:
+    """Over a socket, to the server that strangers meet."""
+    async with httpx.AsyncClient(base_url=still.url, trust_env=False) as client:
+        yield client
 
 
 def prompt(**fields: Any) -> bytes:
