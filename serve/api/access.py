@@ -15,7 +15,6 @@ from fastapi import Depends, Request
 
 from serve.api.context import InContext
 from serve.api.quotas import count
-from serve.errors import Forbidden, NotFound
 from serve.errors import Forbidden, NotFound, Overloaded, Unauthenticated
 from serve.jobs.store import Job
 from serve.tenancy.principal import Principal, Role

@@ -292,18 +292,26 @@ async def worker(store: JobStore, artifacts: ArtifactStore, signals: SqliteSigna
 
 
 @pytest.fixture(scope="session")
-def still(database: sa.Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+def lasting(database: sa.Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """One server on a real socket for all who get no further than a refusal. A model is served where `store` is."""
     settings = Settings(
         data_dir=tmp_path_factory.mktemp("still"),
-        tenant=TENANT,
+        anonymous=TENANT,
         max_body=1 << 20,
         max_pixels_out=512 * 512,
         _env_file=None,
     )
     signals, metrics = SqliteSignals(database), ApiMetrics(CollectorRegistry())
-    with Live(create_app(settings, JobStore(database), ArtifactStore(MemoryStore()), signals, metrics)) as server:
+    store, tenancy, artifacts = JobStore(database), Tenancy.over(database, settings), ArtifactStore(MemoryStore())
+    with Live(create_app(settings, store, tenancy, artifacts, signals, metrics)) as server:
         yield server
+
+
+@pytest.fixture
+def still(lasting: Live, engine: sa.Engine, settings: Settings) -> Live:
+    """`lasting`, whose strangers are of a team that is declared."""
+    Tenancy.over(engine, settings).tenants.apply([Tenant(TENANT)], "test")
+    return lasting
 
 
 @pytest.fixture
@@ -315,11 +323,13 @@ def live(
 
         def start(*, bounds: Bounds = BOUNDS, body_s: float = 60.0, worker: bool = False, **changes: Any) -> Live:
             signals = SqliteSignals(engine)
-            changed = settings.model_copy(update=changes)
+            changed = settings.model_copy(update={"anonymous": TENANT, **changes})
+            tenancy = Tenancy.over(engine, changed)
+            tenancy.tenants.apply([Tenant(TENANT)], "test")
             app = create_app(
                 changed,
                 store,
-                Tenancy.over(engine, changed),
+                tenancy,
                 artifacts,
                 signals,
                 metrics,

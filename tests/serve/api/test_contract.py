@@ -27,11 +27,12 @@ from serve.jobs.schema import metadata
 from serve.jobs.signals import SqliteSignals
 from serve.jobs.store import READY, JobStore, ServedModel
 from serve.telemetry import ApiMetrics
-from tests.serve.api.conftest import TENANT, Worker
+from serve.tenancy.tenancy import Tenancy
+from tests.serve.api.conftest import Worker, bearer, new_key
 from tests.serve.api.live import Live
 
 HEADERS: dict[str, str] = {}
-"""With every request: a key, where one is needed."""
+"""With every request: the key of an admin, made with the service."""
 
 EXCLUDED = [use_after_free]
 """To DELETE a job is to cancel it: where it stood can be seen afterwards, and is to be."""
@@ -52,10 +53,10 @@ def service(database: sa.Engine, model: ServedModel, tmp_path_factory: pytest.Te
     store, artifacts, signals = JobStore(database), ArtifactStore(MemoryStore()), SqliteSignals(database)
     store.set_serving(model)
     assert store.take_lock(READY, "dispatcher", 3600)
-    given = Settings(
-        data_dir=tmp_path_factory.mktemp("contract"), tenant=TENANT, max_pixels_out=128 * 128, _env_file=None
-    )
-    app = create_app(given, store, artifacts, signals, ApiMetrics(CollectorRegistry()))
+    given = Settings(data_dir=tmp_path_factory.mktemp("contract"), max_pixels_out=128 * 128, _env_file=None)
+    tenancy = Tenancy.over(database, given)
+    HEADERS.update(bearer(new_key(tenancy, role="admin")))
+    app = create_app(given, store, tenancy, artifacts, signals, ApiMetrics(CollectorRegistry()))
     with Live(app, beside=Worker(store, artifacts, signals).run) as live:
         yield live
     with soft(database).begin() as connection:
@@ -67,7 +68,7 @@ def _document() -> dict[str, Any]:
     """What the service shows; nothing that it would need to answer is needed to say what it answers."""
     nothing: Any = None
     metrics = ApiMetrics(CollectorRegistry())
-    return create_app(Settings(_env_file=None), nothing, nothing, nothing, metrics).openapi()
+    return create_app(Settings(_env_file=None), nothing, nothing, nothing, nothing, metrics).openapi()
 
 
 schema = schemathesis.openapi.from_dict(_document())
@@ -83,7 +84,8 @@ def test_answers_are_those_documented(case: Case, service: Live) -> None:
 
 
 def test_what_one_answer_leads_to_is_as_documented(service: Live) -> None:
-    class Machine(schema.as_state_machine()):  # type: ignore[misc]
+    # Without keys: a machine that has revoked its own can't be run again, as hypothesis wants to.
+    class Machine(schema.exclude(path_regex="^/v1/keys").as_state_machine()):  # type: ignore[misc]
         def get_call_kwargs(self, case: Case) -> dict[str, Any]:
             return {"base_url": service.url, "headers": HEADERS}
 
