@@ -76,6 +76,7 @@ def test_a_body_that_trickles_in_is_timed_out(live: Start, store: JobStore, head
     with live(body_s=SOON_S, bounds=bounds(linger_s=SOON_S)).connect() as peer:
         peer.send(head).trickle(b"1\r\n \r\n" * 10_000, every_s=SOON_S / 10)
         assert "within 0.3 s" in problem(peer, 408)["detail"]
+        peer.trickle(b" " * 200, every_s=SOON_S / 10)
         assert peer.ends()
     assert store.counts()["queued"] == 0
 
@@ -102,6 +103,7 @@ def test_what_comes_after_an_early_answer_is_not_read_for_ever(live: Start) -> N
     with live(bounds=bounds(linger_s=SOON_S)).connect() as peer:
         peer.send(GET[:-2] + b"Content-Length: 1000000\r\n\r\n")
         assert peer.answer()[0].status == 200
+        peer.trickle(b" " * 200, every_s=SOON_S / 10)  # which would keep a connection alive, a byte at a time
         assert peer.ends()
 
 
