@@ -71,9 +71,12 @@ def lines(stack: ExitStack) -> Mapping[str, MakeLine]:
 
 def running() -> tuple[Sequence[Figure], dict[str, int]]:
     """The tail on the running platform, and what the books say after 8 teams had 200 small jobs each."""
-    with tempfile.TemporaryDirectory(prefix="cn-fairness-") as folder, Rig(Path(folder)) as rig:
-        with teams(rig.database_url) as found:
-            return (light_tail(found, seats=8, seconds=60),), dict(crowd(found, tenants=8, each=200))
+    with (
+        tempfile.TemporaryDirectory(prefix="cn-fairness-") as folder,
+        Rig(Path(folder)) as rig,
+        teams(rig.database_url) as found,
+    ):
+        return (light_tail(found, seats=8, seconds=60),), dict(crowd(found, tenants=8, each=200))
 
 
 def table(columns: Mapping[str, Sequence[Figure]]) -> str:

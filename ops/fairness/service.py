@@ -92,12 +92,8 @@ def teams(database_url: str) -> Iterator[Teams]:
         store = JobStore(engine)
         served = store.serving()
         assert served is not None
-        yield Teams(
-            store,
-            engine,
-            served,
-            cost(SPEC, Manifest.model_validate_json(json.dumps(dict(served.manifest))).architecture),
-        )
+        manifest = Manifest.model_validate_json(json.dumps(dict(served.manifest)))
+        yield Teams(store, engine, served, manifest.architecture)
     finally:
         engine.dispose()
 

@@ -26,7 +26,7 @@ class Limits:
     """What a team may use at most, within the operator's settings; what is none is not limited.
 
     Attributes:
-        requests_per_minute: HTTP requests.
+        requests_per_minute: Requests for work: images, jobs, maps. Looking at them is free.
         queued_jobs: Jobs that wait at once.
         images_per_day: In a day of UTC.
         gflop_per_day: Work likewise, in 10^9 floating point operations.
