@@ -74,7 +74,7 @@ def read(file: Path) -> Sequence[Tenant]:
         DeclarationError: It can't be read, or something in it is not understood.
     """
     try:
-        found = yaml.load(file.read_text(encoding="utf-8"), _Loader)
+        found = _Loader(file.read_text(encoding="utf-8")).get_single_data()
         declaration = Declaration.model_validate(found)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DeclarationError(f"{file}: {error}") from error
