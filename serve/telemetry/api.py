@@ -56,6 +56,7 @@ class ApiMetrics:
     def submitted(self, tenant: str) -> None:
         """Count a job that was accepted."""
         self._submitted.inc(1, {"tenant": self._tenants.label(tenant)})
+        self.ends.expect(tenant)
 
     def refused(self, tenant: str, reason: str) -> None:
         """Count a request that was one too many; `reason` is the problem's type."""

@@ -15,6 +15,8 @@ from serve.telemetry.names import METRICS
 STAGES = ("preparing", "sampling", "publishing")
 """Of a job's timings; `queued` and `total` have metrics of their own."""
 
+DELIVERIES = ("delivered", "failed")
+
 
 class DispatcherMetrics:
     """What a dispatcher counts; an `Observer` of its store. From any thread.
@@ -40,6 +42,9 @@ class DispatcherMetrics:
         self._ready = make.gauge(METRICS["cn_model_ready"])
         self._fault = make.gauge(METRICS["cn_registry_fault"])
         self._key_expiry = make.gauge(METRICS["cn_key_expiry_timestamp"])
+        self._lost.inc(0)
+        for outcome in DELIVERIES:
+            self._webhooks.inc(0, {"outcome": outcome})
         self._queued: set[str] = set()  # labels that were set: they must go to 0, as a gauge forgets nothing
         self._version: dict[str, str] | None = None
 
@@ -60,6 +65,7 @@ class DispatcherMetrics:
 
     def claimed(self, lease: Lease, now: float) -> None:
         """Time a job's wait, at its first start."""
+        self._ends.expect(lease.job.tenant)
         if lease.attempt == 1:
             waited = max(0.0, now - lease.job.created_at)
             self._queue_seconds.observe(waited, {"tenant": self._tenants.label(lease.job.tenant)})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from serve.jobs.changes import Ended, PutBack
-from serve.telemetry.instruments import Counter, Instruments
+from typing import get_args
+
+from serve.jobs.changes import Ended, Outcome, PutBack, Reason
+from serve.telemetry.instruments import Instruments
 from serve.telemetry.labels import Tenants
 from serve.telemetry.names import METRICS
 
@@ -26,6 +28,15 @@ class Ends:
         self._gflop = make.counter(METRICS["cn_gflop_total"])
         self._images = make.counter(METRICS["cn_images_made_total"])
         self._store_errors = make.counter(METRICS["cn_store_errors_total"])
+        for reason in get_args(Reason):
+            self._retries.inc(0, {"reason": reason})
+        self._set_aside.inc(0)
+        self._store_errors.inc(0)
+
+    def expect(self, tenant: str) -> None:
+        """Begin the series of a tenant's ends before the first of them."""
+        for outcome in get_args(Outcome):
+            self._jobs.inc(0, {"tenant": self._tenants.label(tenant), "outcome": outcome})
 
     def ended(self, end: Ended) -> None:
         """Count a job that is over, and what it made."""
@@ -35,9 +46,9 @@ class Ends:
             self._set_aside.inc()
         if end.outcome == "succeeded":
             self._seconds.observe(end.seconds, tenant)
-            _add(self._images, end.images, tenant)
-            _add(self._gflop, end.gflop, tenant)
-            _add(self._gpu_seconds, (end.stages or {}).get("sampling", 0.0), tenant)
+            self._images.inc(end.images, tenant)
+            self._gflop.inc(end.gflop, tenant)
+            self._gpu_seconds.inc((end.stages or {}).get("sampling", 0.0), tenant)
 
     def put_back(self, change: PutBack) -> None:
         """Count an attempt that was not the last."""
@@ -46,8 +57,3 @@ class Ends:
     def store_away(self) -> None:
         """Count a call that found the database away."""
         self._store_errors.inc()
-
-
-def _add(counter: Counter, value: float, tags: dict[str, str]) -> None:
-    if value > 0:  # Ray's counters refuse nothing added
-        counter.inc(value, tags)

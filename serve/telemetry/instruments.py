@@ -14,7 +14,7 @@ class Counter(Protocol):
     """Only grows. These three have the signatures of `ray.util.metrics`."""
 
     def inc(self, value: float = 1.0, tags: dict[str, str] | None = None) -> None:
-        """Add to it."""
+        """Add to it; 0 makes its series begin, so that the first event is a change."""
         ...
 
 

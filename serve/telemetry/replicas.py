@@ -27,6 +27,8 @@ class ImagingMetrics:
         self._artifact = make.histogram(METRICS["cn_artifact_seconds"])
         self._artifact_errors = make.counter(METRICS["cn_artifact_errors_total"])
         self._adherence = make.histogram(METRICS["cn_adherence_ratio"])
+        for operation in ("read", "write"):
+            self._artifact_errors.inc(0, {"operation": operation})
 
     @contextmanager
     def picture(self) -> Iterator[None]:
@@ -86,13 +88,20 @@ class SamplerMetrics:
         self._loads = make.counter(METRICS["cn_model_loads_total"])
         self._load_seconds = make.histogram(METRICS["cn_model_load_seconds"])
         self._memory = make.gauge(METRICS["cn_gpu_memory_bytes"])
+        for counter, label, values in (
+            (self._rows, "kind", ("used", "padding")),
+            (self._images, "outcome", ("finished", "failed", "cancelled")),
+            (self._cache, "outcome", ("hit", "miss")),
+            (self._loads, "outcome", ("loaded", "failed")),
+        ):
+            for each in values:
+                counter.inc(0, {label: each})
 
     def step(self, rows: int, bucket: int, seconds: float) -> None:
         """Count a step of `rows` rows that was padded up to `bucket`."""
         self._step_seconds.observe(seconds, {"bucket": str(bucket)})
         self._rows.inc(rows, {"kind": "used"})
-        if bucket > rows:
-            self._rows.inc(bucket - rows, {"kind": "padding"})
+        self._rows.inc(bucket - rows, {"kind": "padding"})
 
     def image(self, outcome: str) -> None:
         """Count an image: finished, failed or cancelled."""

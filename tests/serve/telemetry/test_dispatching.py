@@ -9,7 +9,7 @@ from serve.jobs.census import Census
 from serve.jobs.changes import Ended, PutBack
 from serve.jobs.fairness import Backlog
 from serve.telemetry import DispatcherMetrics, PrometheusInstruments
-from tests.serve.telemetry.conftest import Value
+from tests.serve.telemetry.conftest import Value, lease
 
 
 @pytest.fixture
@@ -86,3 +86,15 @@ def test_a_fault_of_the_registry_is_shown_by_its_stage(metrics: DispatcherMetric
 def test_no_key_that_expires_is_zero(metrics: DispatcherMetrics, value: Value) -> None:
     metrics.key_expiry(None)
     assert value("cn_key_expiry_timestamp") == 0
+
+
+def test_the_ends_of_a_tenant_begin_at_nothing(metrics: DispatcherMetrics, value: Value) -> None:
+    """So that the first failure is a change, which a rate sees."""
+    metrics.claimed(lease("red"), 5.0)
+    assert value("cn_jobs_total", tenant="red", outcome="failed") == 0
+
+
+def test_only_a_first_start_ends_a_wait(metrics: DispatcherMetrics, value: Value) -> None:
+    metrics.claimed(lease("red"), 5.0)
+    metrics.claimed(lease("red", attempt=2), 9.0)
+    assert value("cn_queue_seconds_sum", tenant="red") == 4

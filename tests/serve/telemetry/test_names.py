@@ -11,7 +11,6 @@ from prometheus_client import CollectorRegistry, generate_latest
 from serve.jobs.census import Census
 from serve.jobs.changes import Ended
 from serve.jobs.fairness import Backlog
-from serve.jobs.job import Lease
 from serve.telemetry import (
     METRICS,
     TENANTS,
@@ -23,6 +22,7 @@ from serve.telemetry import (
     SamplerMetrics,
 )
 from serve.telemetry.names import API, DISPATCHER, EVERYWHERE, IMAGING, SAMPLER
+from tests.serve.telemetry.conftest import lease
 
 PROCESSES = {
     "api": (lambda collected: ApiMetrics(collected), (*API, *EVERYWHERE)),
@@ -69,7 +69,7 @@ def test_the_number_of_series_is_bounded_however_many_teams_and_jobs_there_are(c
         names = [f"team{i}" for i in range(teams)]
         dispatcher.census(Census(dict.fromkeys(names, Backlog(1, 2, 3.0, 0.0)), {}, "job_1", 1.0, 0))
         for i in range(jobs):
-            dispatcher.claimed(_lease(names[i % teams]), 2.0)
+            dispatcher.claimed(lease(names[i % teams]), 2.0)
             for outcome in ("succeeded", "failed", "cancelled", "refused", "late"):
                 dispatcher.ended(Ended(names[i % teams], outcome, 1.0, images=1, stages={"sampling": 1.0}, gflop=1.0))
         return series(collected)
@@ -77,14 +77,6 @@ def test_the_number_of_series_is_bounded_however_many_teams_and_jobs_there_are(c
     full = day(TENANTS + 1, 2 * TENANTS)
     assert day(1_000, 10_000) == full
     assert full < 6_000
-
-
-def _lease(tenant: str) -> Lease:
-    class Job:  # of a lease only these are looked at
-        created_at = 1.0
-
-    Job.tenant = tenant  # type: ignore[attr-defined]
-    return Lease(Job, "d", 1, 1, 0)  # type: ignore[arg-type]
 
 
 def test_the_api_has_as_few_series(collected: CollectorRegistry) -> None:
