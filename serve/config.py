@@ -66,6 +66,11 @@ class Settings(BaseSettings):
         0.1, ge=0, le=1, description="Share of the images under canny whose own edges are compared with their map."
     )
 
+    otlp_endpoint: str | None = Field(
+        None, description="OTLP over HTTP (`http://127.0.0.1:4318`) that is sent traces; none are made when absent."
+    )
+    trace_ratio: float = Field(0.1, ge=0, le=1, description="Share of the requests that are traced.")
+
     lease: float = Field(30.0, gt=0, description="Seconds a dispatcher may be silent before its job is taken over.")
     attempts: int = Field(3, ge=1, description="How often a job is tried before it is set aside.")
     rows_in_flight: int | None = Field(

@@ -16,7 +16,7 @@ from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.database import open_database
 from serve.jobs.signals import open_signals
 from serve.jobs.store import JobStore
-from serve.telemetry import ApiMetrics, configure_logging
+from serve.telemetry import ApiMetrics, Tracing, configure_logging
 from serve.tenancy.tenancy import Tenancy
 
 LAST_WORDS_S = 8  # for requests in flight when stopping; `cnserve up` waits 10. Their jobs go on in any case
@@ -30,6 +30,7 @@ def main() -> None:
     signals = open_signals(engine)
     metrics = ApiMetrics()
     stop_metrics = metrics.serve(settings.host, settings.metrics_port)
+    tracing = Tracing("api", settings.otlp_endpoint, settings.trace_ratio, edge=True)
     app = create_app(
         settings,
         JobStore(engine, max_attempts=settings.attempts, retention_s=settings.retention, observer=metrics.ends),
@@ -37,7 +38,8 @@ def main() -> None:
         ArtifactStore.open(settings.artifacts_url, settings.artifacts_options),
         signals,
         metrics,
-        on_shutdown=(stop_metrics, signals.close, engine.dispose),
+        tracing=tracing,
+        on_shutdown=(stop_metrics, tracing.close, signals.close, engine.dispose),
     )
     server(app, settings.host, settings.port).run()
 

@@ -25,7 +25,7 @@ from serve.config import Settings
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.signals import Signals
 from serve.jobs.store import JobStore
-from serve.telemetry import ApiMetrics
+from serve.telemetry import ApiMetrics, Tracing
 from serve.tenancy.principal import Role
 from serve.tenancy.tenancy import Tenancy
 
@@ -56,6 +56,7 @@ def create_app(
     signals: Signals,
     metrics: ApiMetrics,
     *,
+    tracing: Tracing | None = None,
     clock: Callable[[], float] = time.time,
     random_seed: Callable[[], int] = lambda: secrets.randbelow(2**32),
     on_shutdown: Sequence[Callable[[], object]] = (),
@@ -70,11 +71,13 @@ def create_app(
         artifacts: Where pictures go and come from.
         signals: Tells when the store changed.
         metrics: Told of every request, body and job.
+        tracing: Makes spans of requests; none does not.
         clock: Epoch seconds.
         random_seed: A seed for whoever gave none.
         on_shutdown: Called in order when the server stops; for what the caller opened.
         body_s: Seconds in which a request's body must have arrived.
     """
+    tracing = tracing or Tracing("api", None)
     app = FastAPI(
         title="ControlNet platform",
         version=__version__,
@@ -83,14 +86,23 @@ def create_app(
         redirect_slashes=False,
         lifespan=_closing(on_shutdown),
         middleware=[
-            Middleware(Observe, metrics=metrics),
+            Middleware(Observe, metrics=metrics, tracing=tracing),
             Middleware(BodyLimit, max_bytes=settings.max_body, seconds=body_s, count=metrics.upload),
         ],
         dependencies=[Depends(check)],
         responses=problems.documented(*ANYWHERE),
     )
     app.state.context = Context(
-        settings, store, tenancy, artifacts, signals, metrics, clock, random_seed, Streams(settings.max_streams)
+        settings,
+        store,
+        tenancy,
+        artifacts,
+        signals,
+        metrics,
+        clock,
+        random_seed,
+        Streams(settings.max_streams),
+        tracing,
     )
     problems.install(app)
     for resource in (images, jobs, events, results, controls, models, usage, keys, legacy, health):

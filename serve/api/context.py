@@ -18,7 +18,7 @@ from serve.errors import ModelNotReady
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.signals import Signals
 from serve.jobs.store import READY, JobStore, ModelVersion
-from serve.telemetry import ApiMetrics
+from serve.telemetry import ApiMetrics, Tracing
 from serve.tenancy.tenancy import Tenancy
 
 
@@ -38,6 +38,7 @@ class Context:
         clock: Epoch seconds.
         random_seed: A seed for whoever gave none, 0 .. 2**32 - 1.
         streams: Those that are open.
+        tracing: Of the process.
     """
 
     settings: Settings
@@ -49,6 +50,7 @@ class Context:
     clock: Callable[[], float]
     random_seed: Callable[[], int]
     streams: Streams
+    tracing: Tracing
 
     async def serving(self) -> Served | None:
         """What is served now, if anything is."""

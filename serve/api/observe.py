@@ -8,6 +8,8 @@ import secrets
 import time
 from collections.abc import Callable
 
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -16,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serve.api import problems, quotas
 from serve.errors import Internal, Overloaded, ServeError, TooManyRequests
 from serve.jobs.database import StoreUnavailable
-from serve.telemetry import ApiMetrics, bind
+from serve.telemetry import ApiMetrics, Tracing, bind, trace_id
 
 log = logging.getLogger("serve.api")
 
@@ -32,7 +34,7 @@ class Observe:
     """ASGI middleware, the outermost of ours.
 
     A sane `X-Request-ID` is kept, else one is made; it is in `scope["state"]["request_id"]`, in the answer's header, in
-    every problem and in every log line of this module.
+    every problem and in every log line of this module. Of a request that is traced so is the trace's, in `X-Trace-ID`.
 
     Args:
         app: What is observed.
@@ -40,16 +42,23 @@ class Observe:
         most: Requests answered at once; one more is told to come back. What a body may hold in memory, times this, is
             what the process may need.
         clock: Seconds that only grow.
+        tracing: Makes a span of every request, below the caller's where it names one.
     """
 
     def __init__(
-        self, app: ASGIApp, metrics: ApiMetrics, most: int = 512, clock: Callable[[], float] = time.perf_counter
+        self,
+        app: ASGIApp,
+        metrics: ApiMetrics,
+        most: int = 512,
+        clock: Callable[[], float] = time.perf_counter,
+        tracing: Tracing | None = None,
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._most = most
         self._running = 0
         self._clock = clock
+        self._tracing = tracing or Tracing("api", None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -60,7 +69,11 @@ class Observe:
         scope.setdefault("state", {})["request_id"] = request_id
         self._running += 1
         try:
-            with bind(request_id=request_id), self._metrics.in_flight():
+            with (
+                bind(request_id=request_id),
+                self._metrics.in_flight(),
+                self._tracing.span(_method(scope), _traceparent(scope), kind=SpanKind.SERVER),
+            ):
                 await self._serve(scope, receive, send, request_id)
         finally:
             self._running -= 1
@@ -77,6 +90,7 @@ class Observe:
                     *message.get("headers", ()),
                     (b"x-request-id", request_id.encode()),
                     (b"x-content-type-options", b"nosniff"),
+                    *_trace_header(),
                     *quotas.headers(scope["state"]),
                 ]
             await send(message)
@@ -97,6 +111,7 @@ class Observe:
             method, route = _method(scope), _template(scope)
             tenant = scope["state"].get("tenant")  # of whoever proved it
             self._metrics.observe(method, route, status, seconds)
+            _describe(trace.get_current_span(), method, route, status)
             self._count(scope["state"].get("error"), tenant)
             log.info(
                 "request",
@@ -128,6 +143,25 @@ def _request_id(scope: Scope) -> str:
         if name == b"x-request-id" and _SANE_ID.fullmatch(value):
             return bytes(value).decode()
     return secrets.token_hex(12)
+
+
+def _describe(span: trace.Span, method: str, route: str, status: int) -> None:
+    span.update_name(f"{method} {route}")  # which is known only now
+    span.set_attributes({"http.request.method": method, "http.route": route, "http.response.status_code": status})
+    if status >= 500:
+        span.set_status(trace.StatusCode.ERROR)
+
+
+def _traceparent(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"traceparent":
+            return bytes(value).decode("latin-1")
+    return None
+
+
+def _trace_header() -> list[tuple[bytes, bytes]]:
+    identity = trace_id()
+    return [] if identity is None else [(b"x-trace-id", identity.encode())]
 
 
 def _method(scope: Scope) -> str:

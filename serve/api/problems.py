@@ -6,6 +6,7 @@
 | `title`, `status`, `detail` | the kind in a phrase, the HTTP status, one sentence about this case |
 | `errors` | `[{field, detail}]`: each field at fault as a dotted path, with the bound it broke |
 | `request_id` | also in the `X-Request-ID` header and in the log |
+| `trace_id` | of its trace, where it is traced; also in the `X-Trace-ID` header |
 | `job` | id of the job the error is about, if one was accepted |
 """
 
@@ -53,6 +54,7 @@ from serve.errors import (
     Unauthenticated,
     UnsupportedMedia,
 )
+from serve.telemetry import trace_id
 
 MEDIA_TYPE = "application/problem+json"
 LONGEST = 300  # characters of a client's own words that are said back to it
@@ -197,6 +199,8 @@ def _short(text: str) -> str:
 
 
 def _render(body: Mapping[str, Any], headers: Mapping[str, str]) -> Response:
+    if (identity := trace_id()) is not None:
+        body = {**body, "trace_id": identity}
     # ASCII, because a lone surrogate that a client sent may be quoted and has no UTF-8.
     content = json.dumps(body, ensure_ascii=True).encode()
     return Response(content, status_code=body["status"], headers=dict(headers), media_type=MEDIA_TYPE)

@@ -200,3 +200,4 @@ class Problem(BaseModel):
     errors: list[FieldError] | None = None
     job: str | None = None
     request_id: str | None = Field(None, description="Of the request that this answers.")
+    trace_id: str | None = Field(None, description="Of its trace, where it is traced.")

@@ -28,6 +28,7 @@ from serve.jobs.database import StoreUnavailable
 from serve.jobs.idempotency import Reservation
 from serve.jobs.retention import ArtifactsSwept
 from serve.jobs.store import Job
+from serve.telemetry import carry
 from serve.tenancy.principal import Principal
 from serve.webhooks.policy import check_url
 
@@ -150,10 +151,11 @@ async def submit(
     await to_thread.run_sync(check_deadline, context.store, who.tenant, price, order)
     for left in reversed(range(SUBMIT_TRIES)):
         mark = await to_thread.run_sync(context.store.retention.mark)
-        keys = [
-            [await context.artifacts.put(who.tenant, picture.data, picture.header.suffix) for picture in pictures]
-            for pictures in draft.pictures
-        ]
+        with context.tracing.span("artifacts.put"):
+            keys = [
+                [await context.artifacts.put(who.tenant, picture.data, picture.header.suffix) for picture in pictures]
+                for pictures in draft.pictures
+            ]
         commit = partial(
             context.store.submit,
             who.tenant,
@@ -167,9 +169,11 @@ async def submit(
             deadline_s=order.deadline_s,
             quota=quota(who.limits),
             retention_s=retention_s(who.limits),
+            trace=carry(),
         )
         try:
-            job = await to_thread.run_sync(commit)
+            with context.tracing.span("store.submit"):
+                job = await to_thread.run_sync(commit)
         except ArtifactsSwept:
             if not left:
                 raise

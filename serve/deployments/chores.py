@@ -21,6 +21,7 @@ from serve.jobs.database import StoreUnavailable
 from serve.jobs.signals import Signals
 from serve.jobs.store import JobStore
 from serve.jobs.sweep import condemn_orphans, sweep
+from serve.telemetry import Tracing
 from serve.webhooks.loop import Webhooks
 from serve.webhooks.send import Sender
 from serve.webhooks.sign import master_secret
@@ -46,6 +47,7 @@ class Chores:
         signals: Of the same database.
         tick: Of the reconciler.
         delivered: Told how each attempt at a webhook ended.
+        tracing: Of the dispatcher.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Chores:
         signals: Signals,
         tick: Callable[[], Awaitable[object]],
         delivered: Callable[[str], object],
+        tracing: Tracing,
     ) -> None:
         self._owner = owner
         self._settings = settings
@@ -68,6 +71,7 @@ class Chores:
             describe=lambda job: describe(store, job).model_dump(mode="json"),
             secret=master_secret(settings),
             told=delivered,
+            around=lambda job: tracing.span("webhook", job.trace, {"job": job.id}),
         )
         self._artifacts = ArtifactStore.open(settings.artifacts_url, settings.artifacts_options)
         self._orphans_at = 0.0

@@ -18,26 +18,25 @@ import random
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from ray.exceptions import RayError
 from ray.serve.exceptions import DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from controlnet.evaluation.metrics import CANNY
 from serve.config import Settings
 from serve.deployments.chores import LOCK_TTL, Chores
 from serve.deployments.gauges import Gauges
 from serve.deployments.instruments import RayInstruments
-from serve.deployments.messages import Prepared, Progress, Sampled, SamplerJob, Steered
+from serve.deployments.messages import Prepared, Progress, Sampled, SamplerJob
+from serve.deployments.publication import png_parameters, steered
 from serve.errors import JobFailed, ServeError
 from serve.jobs.database import StoreUnavailable, open_database
 from serve.jobs.signals import open_signals
-from serve.jobs.store import READY, Job, JobResult, JobStore, Lease, LeaseLost, ServedModel, StoredImage
+from serve.jobs.store import READY, JobResult, JobStore, Lease, LeaseLost, ServedModel, StoredImage
 from serve.registry.reconciler import Reconciler
 from serve.registry.registry import Registry
-from serve.telemetry import DispatcherMetrics, configure_logging
+from serve.telemetry import DispatcherMetrics, Tracing, carry, configure_logging
 from serve.tenancy.keys import Keys
 
 P = ParamSpec("P")
@@ -69,12 +68,19 @@ class Dispatcher:
         self._owner = f"dispatcher-{secrets.token_hex(6)}"
         database = open_database(settings.database_url)
         self._metrics = DispatcherMetrics(RayInstruments())
+        self._tracing = Tracing("dispatcher", settings.otlp_endpoint)
         self._store = JobStore(database, max_attempts=settings.attempts, observer=self._metrics)
         self._signals = open_signals(database)
         registry = Registry.from_settings(settings)
         self._reconciler = Reconciler(registry, self._store, self._prepare, settings.bundle_cache)
         self._chores = Chores(
-            self._owner, settings, self._store, self._signals, self._reconciler.tick, self._metrics.webhook
+            self._owner,
+            settings,
+            self._store,
+            self._signals,
+            self._reconciler.tick,
+            self._metrics.webhook,
+            self._tracing,
         )
         self._gauges = Gauges(self._store, Keys(database, time.time), self._reconciler, self._metrics, settings.model)
         # By task, not by job: a job that was lost may come back while its first task has not noticed yet.
@@ -177,6 +183,7 @@ class Dispatcher:
         """Called by Ray Serve on an orderly end: samplers stop, and the next dispatcher need not wait for the locks."""
         for task in (*self._loops, *self._running):
             task.cancel()
+        self._tracing.close()
         self._chores.release()
         with contextlib.suppress(StoreUnavailable):
             self._store.take_lock(READY, self._owner, 0)
@@ -194,8 +201,10 @@ class Dispatcher:
         task = asyncio.current_task()
         assert task is not None
         try:
-            result = await self._make(lease)
-            await self._ask(self._store.succeed, lease, result)
+            with self._tracing.span("job", lease.job.trace, {"job": lease.job.id, "attempt": lease.attempt}):
+                result = await self._make(lease)
+                with self._tracing.span("commit"):
+                    await self._ask(self._store.succeed, lease, result)
         except LeaseLost:
             self._metrics.lost()
             log.warning("another dispatcher has the job now", extra={"job_id": lease.job.id})
@@ -213,7 +222,10 @@ class Dispatcher:
     async def _make(self, lease: Lease) -> JobResult:
         job, spec, tenant = lease.job, lease.job.spec, lease.job.tenant
         began = time.time()
-        prepared: Prepared = await self._imaging.prepare.remote(tenant, spec)
+        if lease.attempt == 1:
+            self._tracing.past("queue", job.trace, job.created_at, began)
+        with self._tracing.span("prepare"):
+            prepared: Prepared = await self._imaging.prepare.remote(tenant, spec, carry())
         if prepared.maps:
             await self._ask(self._store.annotated, lease, prepared.maps)
         if spec.kind == "map":
@@ -221,7 +233,7 @@ class Dispatcher:
             timings = {"queued": began - job.created_at, "preparing": prepared.seconds, "total": ended - job.created_at}
             return JobResult(images=(), control_maps=prepared.maps, timings=timings)
         source = f"models:/{job.model.name}/{job.model.version}"
-        work = SamplerJob(job.id, lease.attempt, job.model.digest, source, spec, prepared.hints)
+        work = SamplerJob(job.id, lease.attempt, job.model.digest, source, spec, prepared.hints, carry())
         sampling_began = time.time()
         images: dict[int, asyncio.Task[StoredImage]] = {}
         preview: dict[str, str] = {}  # the latest stays in the row: who comes later sees it too
@@ -261,21 +273,13 @@ class Dispatcher:
 
     async def _publish(self, lease: Lease, event: Sampled, prepared: Prepared) -> StoredImage:
         job, seed = lease.job, lease.job.spec.seeds[event.index]
+        looked_at = self._luck() < self._settings.adherence_share
+        compared = steered(job, event.index, prepared) if looked_at else None
         stored: StoredImage = await self._imaging.publish.remote(
-            job.tenant, event.picture, seed, png_parameters(job, seed), self._steered(job, event.index, prepared)
+            job.tenant, event.picture, seed, png_parameters(job, seed), compared, carry()
         )
         await self._ask(self._store.image_done, lease, event.index, stored)
         return stored
-
-    def _steered(self, job: Job, index: int, prepared: Prepared) -> Steered | None:
-        """The map to compare an image with; none for images that are not looked at."""
-        if self._luck() >= self._settings.adherence_share:
-            return None
-        for c, control in enumerate(job.spec.controls):
-            if control.type == "canny":
-                low, high = (control.parameters.get(name, CANNY[name]) for name in ("low_threshold", "high_threshold"))
-                return Steered(prepared.hints, c, index, low, high, job.model.version)
-        return None
 
     async def _settle(self, lease: Lease, error: BaseException) -> None:
         """Tell a failure of the request, which would only repeat, from one of ours, which is tried again."""
@@ -316,14 +320,3 @@ class Dispatcher:
                 log.warning("the store is away", extra={"reason": repr(error.__cause__)})
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
-
-
-def png_parameters(job: Job, seed: int) -> dict[str, Any]:
-    """What a PNG says of itself: all that is needed to make it again, and nothing of the tenant."""
-    spec = replace(job.spec, seeds=(seed,))
-    parameters = asdict(spec) | {"seed": seed, "model": job.model.name}
-    parameters |= {"model_version": job.model.version, "model_digest": job.model.digest}
-    del parameters["seeds"]
-    for control in parameters["controls"]:
-        del control["images"]  # artifact keys carry the tenant's name
-    return parameters

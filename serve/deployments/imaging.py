@@ -23,7 +23,7 @@ from serve.imaging.png import encode_png
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.spec import ControlSpec, JobSpec
 from serve.jobs.store import StoredImage, StoredMap
-from serve.telemetry import ImagingMetrics, configure_logging
+from serve.telemetry import ImagingMetrics, Tracing, configure_logging
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -46,13 +46,23 @@ class Imaging:
         self._artifacts = ArtifactStore.open(settings.artifacts_url, settings.artifacts_options)
         self._decoder = Decoder(max_pixels=settings.max_pixels_in)
         self._metrics = ImagingMetrics(RayInstruments())
+        self._tracing = Tracing("imaging", settings.otlp_endpoint)
 
-    async def prepare(self, tenant: str, spec: JobSpec) -> Prepared:
+    async def prepare(self, tenant: str, spec: JobSpec, trace: str | None = None) -> Prepared:
         """Make the control maps of a job.
+
+        Args:
+            tenant: Whose it is.
+            spec: Names the pictures.
+            trace: A `traceparent`, of a job that is traced.
 
         Raises:
             ServeError: A picture cannot be decoded; the error names the control's field.
         """
+        with self._tracing.span("imaging.prepare", trace):
+            return await self._prepare(tenant, spec)
+
+    async def _prepare(self, tenant: str, spec: JobSpec) -> Prepared:
         began = time.monotonic()
         maps: list[list[Pixels]] = []
         stored: list[StoredMap] = []
@@ -65,7 +75,13 @@ class Imaging:
         return Prepared(tuple(stored), ray.put(maps), time.monotonic() - began)
 
     async def publish(
-        self, tenant: str, pixels: Pixels, seed: int, parameters: Mapping[str, Any], steered: Steered | None = None
+        self,
+        tenant: str,
+        pixels: Pixels,
+        seed: int,
+        parameters: Mapping[str, Any],
+        steered: Steered | None = None,
+        trace: str | None = None,
     ) -> StoredImage:
         """Encode one finished image with its parameters inside and store it; Ray hands `pixels` over by reference.
 
@@ -75,16 +91,18 @@ class Imaging:
             seed: That made it.
             parameters: For the file.
             steered: The map that it is to be compared with, if it is one of those that are.
+            trace: A `traceparent`, of a job that is traced.
         """
-        key = await self._store(tenant, pixels, parameters)
-        if steered is not None:
-            await self._compare(pixels, steered)
+        with self._tracing.span("imaging.publish", trace):
+            key = await self._store(tenant, pixels, parameters)
+            if steered is not None:
+                await self._compare(pixels, steered)
         return StoredImage(key=key, seed=seed, width=pixels.shape[1], height=pixels.shape[0])
 
     async def _store(self, tenant: str, pixels: Pixels, parameters: Mapping[str, Any]) -> str:
-        with self._metrics.png():
+        with self._tracing.span("png"), self._metrics.png():
             png = await asyncio.to_thread(encode_png, pixels, parameters)
-        with self._metrics.artifact("write"):
+        with self._tracing.span("artifact.write"), self._metrics.artifact("write"):
             return await self._artifacts.put(tenant, png, ".png")
 
     async def _compare(self, pixels: Pixels, steered: Steered) -> None:
@@ -99,15 +117,15 @@ class Imaging:
             log.exception("no adherence")
 
     async def _map(self, tenant: str, spec: JobSpec, control: ControlSpec, c: int, i: int) -> Pixels:
-        with self._metrics.artifact("read"):
+        with self._tracing.span("artifact.read"), self._metrics.artifact("read"):
             data = await self._artifacts.get(control.images[i], tenant)
         source = "map" if control.annotator == "none" else "image"
         field = f"controls.{c}.{source}" + (f".{i}" if len(control.images) > 1 else "")
         if spec.kind == "map":
             field = source  # the request was about nothing else
-        with self._metrics.picture():
+        with self._tracing.span("decode"), self._metrics.picture():
             picture = await asyncio.to_thread(self._decoder.decode, data, field)
-        with self._metrics.annotate(control.annotator):
+        with self._tracing.span("annotate"), self._metrics.annotate(control.annotator):
             return await asyncio.to_thread(
                 make_map, picture, control.annotator, control.parameters, spec.width, spec.height
             )

@@ -57,6 +57,7 @@ class SamplerJob:
         source: Where a sampler that lacks the bundle fetches it.
         spec: What to make.
         hints: See `Prepared`.
+        trace: A `traceparent`, of a job that is traced.
     """
 
     id: str
@@ -65,6 +66,7 @@ class SamplerJob:
     source: str
     spec: JobSpec
     hints: ObjectRef
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import ray
 import torch
+from opentelemetry.trace import Status, StatusCode
 from ray import serve as ray_serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
@@ -35,7 +36,7 @@ from serve.jobs.cost import cost
 from serve.jobs.pace import Pace, PaceLearner
 from serve.jobs.store import ServedModel
 from serve.sampler import PipelineModel, Shelf, warm
-from serve.telemetry import SamplerMetrics, configure_logging
+from serve.telemetry import SamplerMetrics, Tracing, configure_logging
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,6 +67,7 @@ class Sampler:
         self._shelf = Shelf(settings.bundle_memory, self._load)
         self._preparing = threading.Lock()  # jobs that lack the same bundle must not load it once each
         self._metrics = SamplerMetrics(RayInstruments())
+        self._tracing = Tracing("sampler", settings.otlp_endpoint)
         self._name = ray_serve.get_replica_context().replica_id.unique_id
         self._learner, self._learning = PaceLearner(settings.max_rows), threading.Lock()
         scheduler = Scheduler(max_rows=settings.max_rows)
@@ -96,7 +98,7 @@ class Sampler:
             await _apart(self._ensure, job.digest, job.source)
         step_gflop = cost(job.spec, self._shelf.get(job.digest).architecture).step_gflop / job.spec.n
         images = _images(job, maps, self._settings.pinned_rows, step_gflop)
-        inbox = Inbox(asyncio.get_running_loop(), images, self._metrics)
+        inbox = Inbox(asyncio.get_running_loop(), images, self._metrics, self._tracing, job.trace)
         try:
             for image in images:
                 self._engine.submit(image, inbox)
@@ -198,10 +200,26 @@ class Sampler:
 
 
 class Inbox:
-    """Carries the engine's events from its threads to one job's coroutine; progress is coalesced to the latest."""
+    """Carries the engine's events from its threads to one job's coroutine; progress is coalesced to the latest.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, images: list[Image], metrics: SamplerMetrics) -> None:
+    Args:
+        loop: The coroutine's.
+        images: Of the job.
+        metrics: Told of each.
+        tracing: Makes a span of each, with its steps.
+        trace: The job's `traceparent`, if it is traced.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        images: list[Image],
+        metrics: SamplerMetrics,
+        tracing: Tracing,
+        trace: str | None = None,
+    ) -> None:
         self._metrics = metrics
+        self._spans = {image.id: tracing.open("image", trace, {"image": image.id}) for image in images}
         self._loop = loop
         self._events: asyncio.Queue[Progress | tuple[int, object, float] | BaseException] = asyncio.Queue()
         self._index = {image.id: i for i, image in enumerate(images)}
@@ -219,10 +237,12 @@ class Inbox:
         """Called by the engine when an image joins the batch."""
         self._began[image.id] = time.monotonic()
         self._metrics.seated(self._began[image.id] - self._arrived)
+        self._spans[image.id].add_event("seated")
 
     def stepped(self, image: Image, done: int, of: int) -> None:
         """Called by the engine after every step of an image."""
         self._steps[self._index[image.id]], self._of = done, of
+        self._spans[image.id].add_event("step", {"done": done, "of": of})
         now = time.monotonic()
         if now - self._told >= PROGRESS_EVERY:
             self._told = now
@@ -231,16 +251,24 @@ class Inbox:
     def finished(self, image: Image, result: object) -> None:
         """Called by the engine with the decoded picture."""
         self._metrics.image("finished")
+        self._spans[image.id].end()
         self._post((self._index[image.id], result, time.monotonic() - self._began[image.id]))
 
     def failed(self, image: Image, error: BaseException) -> None:
         """Called by the engine when an image failed alone, or with the engine."""
         self._metrics.image("failed")
+        self._end(image, type(error).__name__)
         self._post(error)
 
     def cancelled(self, image: Image) -> None:
         """Called by the engine; whoever cancelled has stopped listening."""
         self._metrics.image("cancelled")
+        self._end(image, "cancelled")
+
+    def _end(self, image: Image, why: str) -> None:
+        span = self._spans[image.id]
+        span.set_status(Status(StatusCode.ERROR, why))
+        span.end()
 
     def _post(self, event: Progress | tuple[int, object, float] | BaseException) -> None:
         self._loop.call_soon_threadsafe(self._events.put_nowait, event)

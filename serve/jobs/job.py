@@ -115,6 +115,7 @@ class Job:
         deadline: When it is not wanted any more, unless it was started before.
         rows: UNet rows of all its images.
         gflop: What it costs.
+        trace: W3C `traceparent` of the request that submitted it; none where that is not traced.
     """
 
     id: str
@@ -138,6 +139,7 @@ class Job:
     deadline: float | None
     rows: int
     gflop: float
+    trace: str | None = None
 
     @property
     def terminal(self) -> bool:

@@ -44,6 +44,7 @@ jobs = sa.Table(
     sa.Column("deadline", sa.Double),  # epoch seconds after which it is not wanted any more
     sa.Column("rows", sa.Integer, nullable=False, server_default="0"),  # UNet rows of all its images
     sa.Column("gflop", sa.Double, nullable=False, server_default="0"),  # of all its images: what it costs
+    sa.Column("trace", sa.String),  # W3C traceparent of the request that submitted it, where that is traced
     sa.Index("jobs_by_age", "state", "created_at", "id"),
     # With all that the fair order asks of a job that waits, so that the rows themselves are left alone.
     sa.Index("jobs_by_turn", "state", "tenant", "priority", "created_at", "id", "rows", "gflop"),

@@ -150,6 +150,7 @@ class JobStore:
         deadline_s: float | None = None,
         quota: Quota = UNLIMITED,
         retention_s: float | None = None,
+        trace: str | None = None,
     ) -> Job:
         """Queue a job pinned to `model`; it is durable when this returns.
 
@@ -165,6 +166,7 @@ class JobStore:
             deadline_s: Seconds from now after which it is not wanted any more.
             quota: What its team may take.
             retention_s: How long its result is kept from its end; the store's own when absent.
+            trace: A `traceparent`, of a request that is traced.
 
         Raises:
             QuotaExceeded: Its team has used that up for now.
@@ -192,6 +194,7 @@ class JobStore:
                 "deadline": None if deadline_s is None else now + deadline_s,
                 "rows": cost.rows,
                 "gflop": cost.gflop,
+                "trace": trace,
             }
             job = read(connection.execute(_SUBMIT, row).one())
             if reservation is not None:

@@ -191,4 +191,5 @@ def read(row: sa.Row[Any]) -> Job:
         deadline=row.deadline,
         rows=row.rows,
         gflop=row.gflop,
+        trace=row.trace,
     )

@@ -8,6 +8,7 @@ before the names).
 names          every metric, with unit and help      labels       tenants as labels, bounded
 instruments    what makes metrics of names           ends         how jobs end, whoever ended them
 api dispatching replicas    what each process counts              logs         JSON lines
+tracing        spans of a job's whole way
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from serve.telemetry.labels import OTHER, TENANTS, Tenants
 from serve.telemetry.logs import CHATTY, EXTRA, JsonFormatter, bind, configure_logging, request_id
 from serve.telemetry.names import METRICS, Metric
 from serve.telemetry.replicas import ImagingMetrics, SamplerMetrics
+from serve.telemetry.tracing import Tracing, carry, trace_id, trace_id_of
 
 __all__ = [
     "CHATTY",
@@ -38,7 +40,11 @@ __all__ = [
     "PrometheusInstruments",
     "SamplerMetrics",
     "Tenants",
+    "Tracing",
     "bind",
+    "carry",
     "configure_logging",
     "request_id",
+    "trace_id",
+    "trace_id_of",
 ]

@@ -8,6 +8,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry
 
 from serve.telemetry.names import Metric
+from serve.telemetry.tracing import trace_id
 
 
 class Counter(Protocol):
@@ -78,7 +79,8 @@ class _PrometheusHistogram:
         self._parent = parent
 
     def observe(self, value: float, tags: dict[str, str] | None = None) -> None:
-        _child(self._parent, tags).observe(value)
+        traced = trace_id()
+        _child(self._parent, tags).observe(value, None if traced is None else {"trace_id": traced})
 
 
 class PrometheusInstruments:

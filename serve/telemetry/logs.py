@@ -11,6 +11,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from serve.telemetry.tracing import trace_id
+
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 _job_id: ContextVar[str | None] = ContextVar("job_id", default=None)
 _tenant: ContextVar[str | None] = ContextVar("tenant", default=None)
@@ -39,6 +41,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         line |= {variable.name: value for variable in _CONTEXT if (value := variable.get()) is not None}
+        if (traced := trace_id()) is not None:
+            line["trace_id"] = traced
         line |= {name: getattr(record, name) for name in EXTRA if hasattr(record, name)}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

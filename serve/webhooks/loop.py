@@ -8,6 +8,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from serve.jobs.deliveries import Delivery
@@ -39,6 +40,7 @@ class Webhooks:
         clock: Epoch seconds.
         luck: Uniform in [0, 1).
         backoff: Between attempts, the default one when absent; how many there are is the store's.
+        around: What is done around each attempt at telling of a job.
         told: Of each attempt, whether the receiver took it: `delivered` or `failed`.
     """
 
@@ -52,6 +54,7 @@ class Webhooks:
         luck: Callable[[], float] = random.random,
         backoff: Backoff | None = None,
         told: Callable[[str], object] = lambda outcome: None,
+        around: Callable[[Job], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._store = store
         self._post = post
@@ -61,6 +64,7 @@ class Webhooks:
         self._luck = luck
         self._backoff = backoff or Backoff()
         self._told = told
+        self._around = around
 
     async def run_once(self) -> int:
         """Make one attempt at each delivery that is due, up to `AT_ONCE`.
@@ -85,7 +89,8 @@ class Webhooks:
         try:
             body = await asyncio.to_thread(self._body, delivery, job)
             secret = tenant_secret(self._secret, delivery.tenant)
-            await self._post(delivery.url, headers(secret, delivery.id, self._clock(), body), body)
+            with self._around(job):
+                await self._post(delivery.url, headers(secret, delivery.id, self._clock(), body), body)
         except Undelivered as error:
             log.info("webhook %s, attempt %d: %s", delivery.id, delivery.attempt, error)
             await self._failed(delivery, str(error), error.retry_after_s)

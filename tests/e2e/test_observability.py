@@ -6,6 +6,7 @@ The tests follow each other: the platform is worked first, looked at, then broke
 from __future__ import annotations
 
 import io
+import json
 import math
 import re
 import sqlite3
@@ -31,6 +32,7 @@ from ops.dashboards.boards import BOARDS
 from ops.dashboards.names import EXTERNAL, names_in
 from ops.faults.rig import Rig
 from serve.telemetry import METRICS
+from tests.otlp import Received, Receiver
 from tests.prometheus import SHIPPED, Prometheus
 from tests.services import Missing
 
@@ -55,6 +57,7 @@ class Watched:
     rig: Rig
     prometheus: Prometheus
     client: httpx.Client
+    receiver: Receiver
 
     def cnserve(self, *arguments: str) -> str:
         command = [str(Path(sys.executable).with_name("cnserve")), *arguments]
@@ -62,11 +65,19 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("watched")
     settings = {
         "CN_ADHERENCE_SHARE": "1",
         "CN_ATTEMPTS": "1",  # one failure sets a job aside
+        "CN_OTLP_ENDPOINT": receiver.endpoint,
+        "CN_TRACE_RATIO": "1",
         "RAY_metrics_report_interval_ms": "1000",
     }
     (folder / "platform").mkdir()
@@ -78,7 +89,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         except Missing as missing:
             pytest.skip(str(missing))
         with client, prometheus:
-            yield Watched(rig, prometheus, client)
+            yield Watched(rig, prometheus, client, receiver)
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +217,50 @@ def test_the_commands_of_a_runbook_run(worked: Watched, page: Path) -> None:
             ["bash", "-euo", "pipefail", "-c", block], env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+
+
+def test_a_request_is_one_trace_through_all_processes(worked: Watched) -> None:
+    body = {"prompt": "a", "steps": 7, "n": 2, "controls": [{"type": "canny", "image": "photo"}]}
+    files = {"photo": _picture()}
+    answer = worked.client.post("/v1/images", data={"request": json.dumps(body)}, files=files)
+    trace = answer.headers["x-trace-id"]
+    wanted = {
+        *(("api", name) for name in ("POST /v1/images", "artifacts.put", "store.submit")),
+        *(("dispatcher", name) for name in ("queue", "job", "prepare", "commit")),
+        *(("imaging", name) for name in ("imaging.prepare", "artifact.read", "decode", "annotate")),
+        *(("imaging", name) for name in ("imaging.publish", "png", "artifact.write")),
+        ("sampler", "image"),
+    }
+
+    def found() -> set[tuple[str, str]]:
+        return {(span.service.removeprefix("controlnet-"), span.name) for span in worked.receiver.spans(trace)}
+
+    assert eventually(lambda: wanted <= found(), 20), wanted - found()
+    spans = worked.receiver.spans(trace)
+    assert found() == wanted
+    assert [span.name for span in spans if not span.parent] == ["POST /v1/images"]
+    assert {span.parent for span in spans if span.parent} <= {span.id for span in spans}
+    images: list[Received] = [span for span in spans if span.name == "image"]
+    assert [span.events for span in images] == [("seated", *["step"] * 7)] * 2
+    whole = next(span for span in spans if span.name == "POST /v1/images")
+    assert all(whole.began - 0.1 <= span.began <= span.ended for span in spans)
+
+
+def test_a_slow_answer_leads_to_its_trace(worked: Watched) -> None:
+    """By exemplars, which only OpenMetrics has."""
+    url = f"http://127.0.0.1:{worked.rig.metrics_port}/metrics"
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    text = httpx.get(url, headers=accept, trust_env=False).text
+    lines = [line for line in text.splitlines() if line.startswith("cn_http_request_seconds_bucket") and " # " in line]
+    (trace, *_) = re.findall('trace_id="([0-9a-f]{32})"', "\n".join(line for line in lines if "/v1/images" in line))
+    assert worked.receiver.spans(trace)
+
+
+def test_log_lines_name_the_trace(worked: Watched) -> None:
+    answer = worked.client.get("/v1/jobs/job_0")
+    log = worked.rig.folder / "data" / "logs" / "api.log"
+    lines = [json.loads(line) for line in log.read_text().splitlines() if answer.headers["x-request-id"] in line]
+    assert {line["trace_id"] for line in lines} == {answer.headers["x-trace-id"]}
 
 
 def test_a_key_that_ends_soon_alerts(worked: Watched) -> None:

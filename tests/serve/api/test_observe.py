@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import re
+import threading
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from serve.api.app import create_app
 from serve.api.observe import Observe
+from serve.config import Settings
 from serve.jobs.store import JobStore
+from serve.telemetry import Tracing, trace_id_of
 from tests.serve.api.conftest import Metrics, connected, problem_of
 
 
@@ -100,3 +106,56 @@ async def test_bodies_are_measured(client: httpx.AsyncClient, metrics: Metrics) 
 async def test_no_request_is_left_in_flight(client: httpx.AsyncClient, metrics: Metrics) -> None:
     await client.get("/nowhere")
     assert metrics.registry.get_sample_value("cn_http_requests_in_flight") == 0
+
+
+def wait_for_spans(exporter: InMemorySpanExporter) -> None:
+    while not exporter.get_finished_spans():
+        threading.Event().wait(0.02)
+
+
+@pytest.fixture
+def exporter() -> InMemorySpanExporter:
+    return InMemorySpanExporter()
+
+
+@pytest.fixture
+async def traced(
+    settings: Settings, store: JobStore, app: FastAPI, metrics: Metrics, exporter: InMemorySpanExporter
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an api whose requests are all traced."""
+    context = app.state.context
+    tracing = Tracing("api", None, exporter=exporter, edge=True)
+    own = create_app(settings, store, context.tenancy, context.artifacts, context.signals, metrics, tracing=tracing)
+    async with connected(own) as client:
+        yield client
+    tracing.close()
+
+
+async def test_an_answer_and_its_problem_name_their_trace(traced: httpx.AsyncClient) -> None:
+    answer = await traced.get("/v1/jobs/job_0")
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-trace-id"])
+    assert answer.json()["trace_id"] == answer.headers["x-trace-id"]
+
+
+async def test_a_callers_trace_goes_on(traced: httpx.AsyncClient) -> None:
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    answer = await traced.get("/healthz", headers={"traceparent": parent})
+    assert answer.headers["x-trace-id"] == parent.split("-")[1]
+
+
+async def test_a_request_is_a_span_of_its_route(traced: httpx.AsyncClient, exporter: InMemorySpanExporter) -> None:
+    await traced.get("/problems/gone-and-forgotten")
+    await asyncio.to_thread(wait_for_spans, exporter)
+    (span,) = exporter.get_finished_spans()
+    assert (span.name, span.attributes["http.response.status_code"]) == ("GET /problems/{kind}", 404)
+
+
+async def test_a_job_carries_its_requests_trace(traced: httpx.AsyncClient, store: JobStore) -> None:
+    answer = await traced.post("/v1/jobs", json={"prompt": "a brass gear", "steps": 2, "width": 128, "height": 128})
+    job = store.get(answer.json()["id"])
+    assert job is not None
+    assert trace_id_of(job.trace) == answer.headers["x-trace-id"]
+
+
+async def test_nobody_is_told_of_a_trace_that_is_not_made(client: httpx.AsyncClient) -> None:
+    assert "x-trace-id" not in (await client.get("/v1/jobs/job_0")).headers

@@ -58,13 +58,19 @@ class Imaging:
         self._stores.clear()
         return self._stores
 
-    async def _prepare(self, tenant: str, spec: JobSpec) -> Prepared:
+    async def _prepare(self, tenant: str, spec: JobSpec, trace: str | None) -> Prepared:
         if self.prepare_errors:
             raise self.prepare_errors.popleft()
         return Prepared(self.maps, hints=object(), seconds=0.5)
 
     async def _publish(
-        self, tenant: str, picture: object, seed: int, parameters: Mapping[str, Any], steered: Steered | None
+        self,
+        tenant: str,
+        picture: object,
+        seed: int,
+        parameters: Mapping[str, Any],
+        steered: Steered | None,
+        trace: str | None,
     ) -> StoredImage:
         self.steered.append(steered)
         await self._stores.wait()

@@ -8,18 +8,20 @@ import time
 from dataclasses import asdict, replace
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import DeploymentUnavailableError
 
 from serve.deployments import dispatcher as module
 from serve.deployments.chores import RECONCILER
-from serve.deployments.dispatcher import png_parameters
 from serve.deployments.messages import Progress
+from serve.deployments.publication import png_parameters
 from serve.errors import InvalidRequest
 from serve.jobs.database import StoreUnavailable
 from serve.jobs.pace import Pace
 from serve.jobs.spec import JobSpec
 from serve.jobs.store import READY, JobStore, Lease, ModelVersion, ServedModel
+from serve.telemetry import Tracing
 from tests.serve.deployments.conftest import MAPS, Platform
 
 SERVED = ServedModel("demo", "3", "sha256:aa", {}, "models:/demo/3")
@@ -420,3 +422,23 @@ async def test_an_image_without_a_canny_map_is_compared_with_none(platform: Plat
     (await platform.sampler.streams.get()).finish()
     await platform.ended(job)
     assert platform.imaging.steered == [None, None]
+
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+async def test_a_job_goes_on_in_the_trace_of_its_request(platform: Platform, spec: JobSpec) -> None:
+    exporter = InMemorySpanExporter()
+    dispatcher = platform.start()
+    dispatcher._tracing = Tracing("dispatcher", None, exporter=exporter)
+    job = platform.store.submit("acme", spec, ModelVersion("demo", "3", "sha256:aa"), trace=TRACE)
+    stream = await platform.sampler.streams.get()
+    stream.finish()
+    await platform.ended(job)
+    await asyncio.gather(*dispatcher._running)
+    await platform.end(dispatcher)
+    spans = {span.name: span for span in exporter.get_finished_spans()}
+    assert spans.keys() == {"queue", "prepare", "job", "commit"}
+    assert {f"{span.context.trace_id:032x}" for span in spans.values()} == {TRACE.split("-")[1]}
+    assert stream.work.trace is not None
+    assert stream.work.trace.split("-")[2] == f"{spans['job'].context.span_id:016x}"

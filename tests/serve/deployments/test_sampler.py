@@ -14,6 +14,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from controlnet.architecture import SD15
 from controlnet.bundle import DEMO
@@ -26,7 +27,9 @@ from serve.engine.core import Batch, EngineDead, Image, Key, Listener
 from serve.jobs.cost import cost
 from serve.jobs.pace import Pace, PaceLearner
 from serve.jobs.spec import JobSpec
+from serve.telemetry import Tracing
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 KEY = Key(192, 256, "sha256:aa")
 
 
@@ -80,7 +83,7 @@ def images() -> list[Image]:
 
 @pytest.fixture
 async def inbox(images: list[Image], metrics: Metrics) -> Inbox:
-    return Inbox(asyncio.get_running_loop(), images, metrics)
+    return Inbox(asyncio.get_running_loop(), images, metrics, Tracing("sampler", None))
 
 
 def maps(count: int) -> list[list[np.ndarray]]:
@@ -216,6 +219,7 @@ def model() -> Model:
 def sampler(engine: Engine, metrics: Metrics, model: Model, tmp_path: Path) -> Sampler:
     """One that holds the bundle. Its constructor starts engine and metrics and asks Ray who it is."""
     sampler: Sampler = object.__new__(Sampler)
+    sampler._tracing = Tracing("sampler", None)
     sampler._settings = Settings(data_dir=tmp_path, previews=16)
     sampler._shelf = {"sha256:aa": SimpleNamespace(architecture=SD15)}
     sampler._engine, sampler._metrics, sampler._model = engine, metrics, model
@@ -282,6 +286,7 @@ def test_the_setting_decides_the_numbers_that_networks_compute_in(
     setting: str, dtype: torch.dtype, tmp_path: Path
 ) -> None:
     sampler = object.__new__(Sampler)
+    sampler._tracing = Tracing("sampler", None)
     sampler._settings, sampler._device = Settings(data_dir=tmp_path, dtype=setting), torch.device("cpu")
     assert sampler._load(DEMO).unet.out[2].weight.dtype is dtype
 
@@ -336,3 +341,18 @@ async def test_a_preview_that_fails_is_no_failure(
 ) -> None:
     model.error = RuntimeError("out of memory")
     assert (await step(engine, stream)).preview is None
+
+
+async def test_an_image_is_a_span_with_its_steps(images: list[Image], metrics: Metrics) -> None:
+    exporter = InMemorySpanExporter()
+    tracing = Tracing("sampler", None, exporter=exporter)
+    traced = Inbox(asyncio.get_running_loop(), images, metrics, tracing, TRACE)
+    traced.started(images[0])
+    traced.stepped(images[0], 1, 2)
+    traced.stepped(images[0], 2, 2)
+    traced.finished(images[0], object())
+    traced.failed(images[1], ValueError("a secret"))
+    tracing.close()
+    first, second = exporter.get_finished_spans()
+    assert [event.name for event in first.events] == ["seated", "step", "step"]
+    assert second.status.description == "ValueError"

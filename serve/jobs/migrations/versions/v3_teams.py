@@ -9,7 +9,7 @@ revision = "3"
 down_revision = "2"
 
 TABLES = ("paces", "turns", "spent", "rates", "audit", "keys", "tenants")
-COLUMNS = ("gflop", "rows", "deadline", "priority")
+COLUMNS = ("trace", "gflop", "rows", "deadline", "priority")
 
 
 def upgrade() -> None:
@@ -18,6 +18,7 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("deadline", sa.Double))
     op.add_column("jobs", sa.Column("rows", sa.Integer, nullable=False, server_default="0"))
     op.add_column("jobs", sa.Column("gflop", sa.Double, nullable=False, server_default="0"))
+    op.add_column("jobs", sa.Column("trace", sa.String))
     turn = ["state", "tenant", "priority", "created_at", "id", "rows", "gflop"]
     op.create_index("jobs_by_turn", "jobs", turn)
     some = sa.text("deadline IS NOT NULL")
