@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from serve.commands import jobs, keys, tenants, webhooks
+from serve.commands.status import live_line, status
 from serve.config import Settings
 from serve.deployments.environment import secure_ray
 from serve.registry import ENVIRONMENT
@@ -30,6 +31,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(keys.app, name="keys")
 app.add_typer(webhooks.app, name="webhooks")
+app.command()(status)
 
 console = Console()
 
@@ -43,7 +45,8 @@ def up() -> None:
     from serve.deployments.platform import Platform, PlatformError
 
     try:
-        Platform(settings, partial(console.print, soft_wrap=True)).run()
+        with live_line(settings, console) as show:
+            Platform(settings, partial(console.print, soft_wrap=True), show).run()
     except PlatformError as error:
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(1) from error

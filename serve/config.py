@@ -87,6 +87,10 @@ class Settings(BaseSettings):
         "roles", min_length=1, description="That with its role; the same claim has both as `<team>.<role>`."
     )
 
+    operators: tuple[str, ...] | None = Field(
+        None, description="Teams whose admins may see how the whole platform is doing; `demo` on loopback when absent."
+    )
+
     max_streams: int = Field(50, ge=1, description="Most event streams that a team may have open at one API.")
 
     max_body: int = Field(32 << 20, gt=0, description="Largest request body.")
@@ -149,6 +153,13 @@ class Settings(BaseSettings):
         """
         seats = self.sampler_replicas[1] * self.max_rows
         return self.rows_in_flight or seats + max(2, seats // 8)
+
+    @property
+    def operating_tenants(self) -> tuple[str, ...]:
+        """Teams whose admins are operators. Where strangers can reach the API, none is unless it is named."""
+        if self.operators is not None:
+            return self.operators
+        return ("demo",) if is_loopback(self.host) else ()
 
     @property
     def database_url(self) -> str:

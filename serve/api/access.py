@@ -43,6 +43,7 @@ NEEDED: Mapping[tuple[str, str], Role | None] = {
     ("DELETE", "/v1/keys/{key_id}"): "admin",
     ("POST", "/v1/keys/{key_id}/rotate"): "admin",
     ("GET", "/v1/audit"): "admin",
+    ("GET", "/v1/status"): "admin",
 }
 """The least role, by method and template of the path; none is public. `/docs` and `/openapi.json` are public, too."""
 

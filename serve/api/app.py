@@ -14,7 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.middleware import Middleware
 
 from controlnet import __version__
-from serve.api import controls, events, health, images, jobs, keys, legacy, models, problems, results, usage
+from serve.api import controls, events, health, images, jobs, keys, legacy, models, problems, results, status, usage
 from serve.api.access import NEEDED, SCHEME, SECURITY, check
 from serve.api.context import Context
 from serve.api.observe import Observe
@@ -105,7 +105,7 @@ def create_app(
         tracing,
     )
     problems.install(app)
-    for resource in (images, jobs, events, results, controls, models, usage, keys, legacy, health):
+    for resource in (images, jobs, events, results, controls, models, usage, keys, status, legacy, health):
         app.include_router(resource.router)
     _describe(app, settings)
     return app

@@ -14,6 +14,7 @@ from serve.api.schemas import ModelAnswer, Problem
 from serve.errors import ServeError
 from serve.jobs.spec import JobSpec
 from serve.jobs.store import Job, JobStore, StoredImage, StoredMap
+from serve.telemetry import trace_id_of
 
 
 class ProgressAnswer(BaseModel):
@@ -81,6 +82,7 @@ class JobAnswer(BaseModel):
                     "control_maps": [],
                     "error": None,
                     "timings": None,
+                    "trace_id": None,
                     "created_at": 1790000000.0,
                     "started_at": 1790000000.5,
                     "finished_at": None,
@@ -115,6 +117,7 @@ class JobAnswer(BaseModel):
     control_maps: list[MapLink]
     error: Problem | None = Field(description="Why it failed.")
     timings: dict[str, float] | None = Field(description="Seconds by phase, of a job that succeeded.")
+    trace_id: str | None = Field(None, description="Of the trace that shows where its time went, where it has one.")
     created_at: float
     started_at: float | None
     finished_at: float | None
@@ -171,6 +174,7 @@ def describe(store: JobStore, job: Job) -> JobAnswer:
         control_maps=map_links(job.id, made.maps),
         error=None if job.error is None else Problem(**members(ServeError.from_problem(job.error))),
         timings=None if job.result is None else dict(job.result.timings),
+        trace_id=trace_id_of(job.trace),
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,

@@ -27,6 +27,7 @@ from serve.jobs.database import open_database
 from serve.tenancy.demo import FILE, TENANT, ready_key
 from serve.tenancy.tenancy import Tenancy
 
+SHOW_EVERY_S = 2.0
 SMALL_OBJECT_STORE = 256 << 20  # bytes; the pictures in flight, on a machine that also samples
 
 
@@ -40,11 +41,13 @@ class Platform:
     Args:
         settings: Of the platform.
         say: Prints one line for the person at the terminal.
+        show: Called now and then while it runs: the line that stays says how it is doing.
     """
 
-    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, say: Callable[[str], None], show: Callable[[], None] = lambda: None) -> None:
         self._settings = settings
         self._say = say
+        self._show = show
         self._logs = settings.data_dir / "logs"
         self._api: Child | None = None
         self._key: str | None = None
@@ -117,8 +120,12 @@ class Platform:
         self._say(f"curl -H 'Authorization: Bearer {self._key}' {self.url}/v1/models")
 
     def _watch(self, stop: threading.Event) -> None:
+        shown = float("-inf")
         while not stop.wait(0.5):
             self._check_api()
+            if time.monotonic() - shown >= SHOW_EVERY_S:
+                shown = time.monotonic()
+                self._show()
 
     def _stop(self) -> None:
         self._say("Stopping ...")

@@ -51,6 +51,7 @@ from serve.jobs.job import (
     Terminal,
     new_id,
 )
+from serve.jobs.overview import Overview, overview
 from serve.jobs.paces import Paces
 from serve.jobs.quotas import UNLIMITED, Quota, Rates, Spent, reserve
 from serve.jobs.retention import Retention, hold
@@ -267,6 +268,11 @@ class JobStore:
         """How all that waits and runs stands now."""
         with self._reads.connect() as connection:
             return census(connection, self._clock())
+
+    def overview(self) -> Overview:
+        """How the platform is doing now."""
+        with self._reads.connect() as connection:
+            return overview(connection, self._clock())
 
     # What a dispatcher does.
 

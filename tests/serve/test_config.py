@@ -105,3 +105,11 @@ def test_an_issuer_that_proves_nothing_is_refused(fields: dict[str, str], messag
 def test_settings_that_could_not_work_are_refused_by_name(fields: dict[str, float], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Settings(**fields)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [({}, ("demo",)), ({"host": "0.0.0.0"}, ()), ({"host": "0.0.0.0", "operators": ("ops",)}, ("ops",))],
+)
+def test_operators_are_named_where_strangers_can_ask(given: dict[str, Any], wanted: tuple[str, ...]) -> None:
+    assert Settings(_env_file=None, **given).operating_tenants == wanted

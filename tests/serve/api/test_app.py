@@ -53,6 +53,7 @@ async def test_openapi_describes_every_route(client: httpx.AsyncClient) -> None:
         "/v1/keys/{key_id}",
         "/v1/keys/{key_id}/rotate",
         "/v1/audit",
+        "/v1/status",
         "/v1/usage",
         "/model/generate",
         "/model/health",

@@ -1,0 +1,107 @@
+"""`cnserve status`: the platform on one screen, from its database: it answers also while the api does not."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from serve.api.status import StatusAnswer, answer
+from serve.config import Settings
+from serve.errors import ServeError
+from serve.jobs.database import StoreUnavailable, open_database
+from serve.jobs.store import READY, JobStore
+
+console = Console()
+
+
+def status() -> None:
+    """Show what is served, what waits, what was made and what failed lately."""
+    settings = Settings()
+    try:
+        engine = open_database(settings.database_url)
+        try:
+            store = JobStore(engine)
+            found = answer(store.overview(), store.locked(READY))
+        finally:
+            engine.dispose()
+    except ServeError as error:
+        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+    show(found, console, time.time())
+
+
+def show(found: StatusAnswer, console: Console, now: float) -> None:
+    """Print it.
+
+    Args:
+        found: What is so.
+        console: Where.
+        now: Epoch seconds.
+    """
+    if found.ready:
+        console.print("ready")
+    else:
+        console.print("not ready: no sampler holds a model", style="red")
+    for one in found.serving:
+        console.print(f"{one.model} version {one.version}  {one.digest[:19]}  for {spoken(now - one.since)}")
+    console.print(f"samplers heard of: {found.samplers}")
+    if found.queue:
+        table = Table("team", "waiting", "running", "GFLOP waiting", box=None)
+        for line in found.queue:
+            table.add_row(line.tenant, str(line.waiting), str(line.running), f"{line.gflop:.0f}")
+        console.print(table)
+    else:
+        console.print("nothing waits, nothing runs")
+    if found.oldest is not None:
+        console.print(f"oldest: {found.oldest.job}, waiting for {spoken(found.oldest.waited_s)}")
+    if found.overdue:
+        console.print(f"{found.overdue} jobs have a worker that went silent", style="yellow")
+    console.print(f"last 5 minutes: {found.made.images} images of {found.made.jobs} jobs, {found.made.gflop:.0f} GFLOP")
+    failed = ", ".join(f"{number} {kind}" for kind, number in sorted(found.failed.items()))
+    console.print(f"failed in the last hour: {failed or 'none'}", style="red" if failed else None)
+
+
+def line(found: StatusAnswer) -> str:
+    """The same in a few words, for a line that stays."""
+    waiting, running = (sum(getattr(one, name) for one in found.queue) for name in ("waiting", "running"))
+    versions = ", ".join(f"version {one.version}" for one in found.serving) or "no version"
+    failed = sum(found.failed.values())
+    words = [f"{versions} served" if found.ready else "not ready", f"{waiting} waiting", f"{running} running"]
+    words.append(f"{found.made.images} images in 5 minutes")
+    return " · ".join([*words, *([f"{failed} failed in an hour"] if failed else [])])
+
+
+@contextlib.contextmanager
+def live_line(settings: Settings, console: Console) -> Iterator[Callable[[], None]]:
+    """A line that stays below what else is said, and a call that makes it true; nothing where there is no terminal."""
+    if not console.is_terminal:
+        yield lambda: None
+        return
+    with contextlib.ExitStack() as last, console.status("starting") as live:
+        store: JobStore | None = None
+
+        def tell() -> None:
+            nonlocal store
+            try:
+                if store is None:  # the platform makes the database while it starts
+                    engine = open_database(settings.database_url)
+                    last.callback(engine.dispose)
+                    store = JobStore(engine)
+                live.update(line(answer(store.overview(), store.locked(READY))))
+            except StoreUnavailable:
+                live.update("the store is away")
+
+        yield tell
+
+
+def spoken(seconds: float) -> str:
+    """A time for people: 45 s, 12 min, 3 h, 2 d."""
+    for size, name in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {name}"
+    return f"{max(0.0, seconds):.0f} s"

@@ -1,0 +1,92 @@
+"""`cnserve status`, and the line of `cnserve up`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from serve.api.status import Line, Made, Oldest, ServedVersion, StatusAnswer
+from serve.cli import app
+from serve.commands.status import line, live_line, show, spoken
+from serve.config import Settings
+from serve.jobs.database import open_database
+from serve.jobs.spec import JobSpec
+from serve.jobs.store import JobStore, ModelVersion
+
+FOUND = StatusAnswer(
+    ready=True,
+    serving=[ServedVersion(model="demo", version="3", digest="sha256:" + "ab" * 32, since=100.0)],
+    samplers=2,
+    queue=[Line(tenant="red", waiting=3, running=1, gflop=12.0), Line(tenant="blue", waiting=0, running=2, gflop=0)],
+    oldest=Oldest(job="job_1", waited_s=75.0),
+    overdue=0,
+    made=Made(jobs=4, images=9, gflop=80.0),
+    failed={"job-failed": 2},
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobStore]:
+    monkeypatch.setenv("CN_DATA_DIR", str(tmp_path))
+    engine = open_database(Settings().database_url)
+    yield JobStore(engine)
+    engine.dispose()
+
+
+def submit(store: JobStore) -> None:
+    spec = JobSpec("a house", "", (1,), steps=4, guidance=7.5, width=64, height=64)
+    store.submit("red", spec, ModelVersion("demo", "3", "sha256:aa"))
+
+
+def test_all_of_it_is_on_the_screen() -> None:
+    screen = io.StringIO()
+    show(FOUND, Console(file=screen, width=120), now=3700.0)
+    text = screen.getvalue()
+    for part in ("ready", "demo version 3", "for 1 h", "red", "job_1, waiting for 1 min", "9 images", "2 job-failed"):
+        assert part in text
+
+
+def test_the_store_of_the_settings_is_looked_at(store: JobStore) -> None:
+    submit(store)
+    result = CliRunner().invoke(app, ["status"])
+    assert result.exit_code == 0
+    assert "not ready" in result.output
+    assert "red" in result.output
+
+
+def test_a_store_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CN_DATABASE", "postgresql+psycopg://nobody@127.0.0.1:1/none")
+    result = CliRunner().invoke(app, ["status"])
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+
+
+def test_a_line_says_it_in_a_few_words() -> None:
+    assert line(FOUND) == "version 3 served · 3 waiting · 3 running · 9 images in 5 minutes · 2 failed in an hour"
+
+
+def test_the_line_stays_on_a_terminal(store: JobStore) -> None:
+    submit(store)
+    screen = io.StringIO()
+    with live_line(Settings(), Console(file=screen, force_terminal=True, width=120)) as tell:
+        tell()
+    assert "not ready · 1 waiting" in screen.getvalue()
+
+
+def test_nothing_is_drawn_where_there_is_no_terminal(store: JobStore) -> None:
+    screen = io.StringIO()
+    with live_line(Settings(), Console(file=screen)) as tell:
+        tell()
+    assert screen.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(-1, "0 s"), (45, "45 s"), (720, "12 min"), (10_800, "3 h"), (2 * 86_400, "2 d")]
+)
+def test_times_are_for_people(seconds: float, words: str) -> None:
+    assert spoken(seconds) == words
