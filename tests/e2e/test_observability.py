@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -30,6 +30,7 @@ from PIL import Image
 from ops.dashboards.board import Panel
 from ops.dashboards.boards import BOARDS
 from ops.dashboards.names import EXTERNAL, names_in
+from ops.dashboards.picture import asking, draw
 from ops.faults.rig import Rig
 from serve.telemetry import METRICS
 from tests.otlp import Received, Receiver
@@ -38,6 +39,7 @@ from tests.services import Missing
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
+DOCS = Path(__file__).parents[2] / "docs" / "observing.md"
 RUNBOOKS = Path(__file__).parents[2] / "ops" / "runbooks"
 PANELS = {f"{board.name}: {panel.title}": panel for board in BOARDS for panel in board.panels}
 WORK_S = 45.0
@@ -210,13 +212,8 @@ def test_the_commands_of_a_runbook_run(worked: Watched, page: Path) -> None:
     environment = worked.rig.environment | {
         "PROMETHEUS": worked.prometheus.url,
         "API": worked.rig.url,
-        "PATH": f"{Path(sys.executable).parent}:{worked.rig.environment['PATH']}",
     }
-    for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block], env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+    _run_blocks(page, environment)
 
 
 def test_a_request_is_one_trace_through_all_processes(worked: Watched) -> None:
@@ -263,6 +260,36 @@ def test_log_lines_name_the_trace(worked: Watched) -> None:
     assert {line["trace_id"] for line in lines} == {answer.headers["x-trace-id"]}
 
 
+def test_the_walk_through_of_a_slow_job_finds_why(worked: Watched) -> None:
+    """A team's burst is in front of a job: what docs say to look at says so."""
+    for _ in range(12):  # two at a time have seats: the last waits for several rounds and samples in less than one
+        worked.client.post("/v1/jobs", json={"prompt": "a", "steps": 20, "n": 4}).raise_for_status()
+    slow = worked.client.post("/v1/images", json={"prompt": "b", "steps": 2})
+    job = slow.json()["job"]
+    timings = slow.json()["timings"]
+    assert max(timings.keys() - {"total"}, key=lambda stage: timings[stage]) == "queued"
+    environment = worked.rig.environment | {
+        "PROMETHEUS": worked.prometheus.url,
+        "API": worked.rig.url,
+        "JOB": job,
+        "KEY": worked.rig.key,
+    }
+    said = _run_blocks(DOCS, environment)
+    assert f"'queued': {timings['queued']}" in said
+    assert slow.headers["x-trace-id"] in said
+    waits = next(span for span in worked.receiver.spans(slow.headers["x-trace-id"]) if span.name == "queue")
+    assert waits.ended - waits.began == pytest.approx(timings["queued"], abs=0.01)
+
+
+def test_the_boards_can_be_drawn_from_what_was_scraped(
+    worked: Watched, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder, until = tmp_path_factory.mktemp("boards"), time.time()
+    for board in BOARDS:
+        draw(board, asking(worked.prometheus.url, until - 150, until), folder / f"board-{board.name}.png")
+    assert len(list(folder.iterdir())) == len(BOARDS)
+
+
 def test_a_key_that_ends_soon_alerts(worked: Watched) -> None:
     worked.cnserve("keys", "create", "demo", "--expires-in", "20d")
     with closing(_database(worked.rig)) as database, database:
@@ -296,6 +323,18 @@ def test_a_database_that_does_not_answer_alerts(worked: Watched) -> None:
             assert eventually(lambda: "StoreAway" in worked.prometheus.firing()), worked.prometheus.firing()
         finally:
             database.rollback()
+
+
+def _run_blocks(page: Path, environment: Mapping[str, str]) -> str:
+    """What the commands of a page say; all of them succeed."""
+    path = {"PATH": f"{Path(sys.executable).parent}:{environment['PATH']}"}
+    said = ""
+    for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
+        shell = ["bash", "-euo", "pipefail", "-c", block]
+        done = subprocess.run(shell, env={**environment, **path}, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+        said += done.stdout
+    return said
 
 
 def _burn(worked: Watched) -> bool:
