@@ -36,7 +36,7 @@ test-full: setup ## Run the tests of the full-size SD 1.5 architecture (16 GB of
 test-gpu: setup ## Run the tests that need a CUDA device
 	$(BIN)/pytest -m gpu
 
-faults: setup ## Kill every kind of process under load, on both databases, and check the books (an estimated 20 minutes each)
+faults: setup ## Kill every kind of process under load, on both databases, and check the books (5 to 8 minutes each)
 	$(BIN)/python -m ops.faults --json build/faults.json
 
 bench: setup ## Measure engine and pipeline on 2 quiet cores (12 min; ARGS="c1 c9 --quick --record" chooses)
