@@ -125,6 +125,14 @@ resource "azurerm_kubernetes_cluster" "this" {
     }
   }
 
+  dynamic "web_app_routing" {
+    for_each = var.ingress == null ? [] : [var.ingress]
+    content {
+      dns_zone_ids             = []
+      default_nginx_controller = web_app_routing.value
+    }
+  }
+
   maintenance_window_auto_upgrade {
     frequency   = "Weekly"
     interval    = 1

@@ -118,9 +118,10 @@ variable "run_command_enabled" {
 }
 
 variable "subnet_ids" {
-  description = "Subnets of the nodes and, delegated, of the API server."
+  description = "Subnets of the CPU nodes, of GPU nodes and, delegated, of the API server: the cluster may join machines to each."
   type = object({
     nodes     = string
+    gpu       = string
     apiserver = string
   })
   nullable = false
@@ -212,6 +213,17 @@ variable "managed_prometheus" {
   type        = bool
   default     = true
   nullable    = false
+}
+
+variable "ingress" {
+  description = "Whether AKS runs an ingress controller (class `webapprouting.kubernetes.azure.com`), and where it listens: Internal or External. Absent: none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.ingress == null || contains(["Internal", "External"], coalesce(var.ingress, "Internal"))
+    error_message = "ingress must be Internal or External."
+  }
 }
 
 variable "maintenance" {

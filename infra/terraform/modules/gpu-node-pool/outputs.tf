@@ -12,3 +12,13 @@ output "taints" {
   description = "Taints that a sampler tolerates, `key=value:effect`."
   value       = azurerm_kubernetes_cluster_node_pool.this.node_taints
 }
+
+output "min_count" {
+  description = "Fewest nodes."
+  value       = azurerm_kubernetes_cluster_node_pool.this.min_count
+}
+
+output "spot" {
+  description = "Whether the nodes are spot."
+  value       = azurerm_kubernetes_cluster_node_pool.this.priority == "Spot"
+}

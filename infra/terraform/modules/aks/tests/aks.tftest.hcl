@@ -9,6 +9,7 @@ variables {
   log_analytics_workspace_id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg/providers/Microsoft.OperationalInsights/workspaces/log"
   subnet_ids = {
     nodes     = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg/providers/Microsoft.Network/virtualNetworks/vnet/subnets/snet-nodes"
+    gpu       = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg/providers/Microsoft.Network/virtualNetworks/vnet/subnets/snet-gpu"
     apiserver = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg/providers/Microsoft.Network/virtualNetworks/vnet/subnets/snet-apiserver"
   }
 }
@@ -47,6 +48,15 @@ run "entra_decides_who_may_what" {
   assert {
     condition     = azurerm_kubernetes_cluster.this.azure_active_directory_role_based_access_control[0].azure_rbac_enabled
     error_message = "Roles are Azure's."
+  }
+}
+
+run "the_cluster_joins_machines_to_its_subnets" {
+  command = plan
+
+  assert {
+    condition     = toset(keys(azurerm_role_assignment.subnets)) == toset(["nodes", "gpu", "apiserver"])
+    error_message = "Without the role on a subnet, no node of a pool there starts."
   }
 }
 
@@ -126,6 +136,38 @@ run "prometheus_may_be_somebody_elses" {
     condition     = length(azurerm_kubernetes_cluster.this.monitor_metrics) == 0
     error_message = "Two scrapers cost twice."
   }
+}
+
+run "an_ingress_is_inside_where_asked" {
+  command = plan
+
+  variables {
+    ingress = "Internal"
+  }
+
+  assert {
+    condition     = azurerm_kubernetes_cluster.this.web_app_routing[0].default_nginx_controller == "Internal"
+    error_message = "The ingress has an address of the network."
+  }
+}
+
+run "no_ingress_unless_asked" {
+  command = plan
+
+  assert {
+    condition     = length(azurerm_kubernetes_cluster.this.web_app_routing) == 0
+    error_message = "Nothing listens that nobody asked for."
+  }
+}
+
+run "an_ingress_elsewhere_is_refused" {
+  command = plan
+
+  variables {
+    ingress = "Everywhere"
+  }
+
+  expect_failures = [var.ingress]
 }
 
 run "a_public_api_server_for_named_addresses" {
