@@ -16,7 +16,7 @@ variable "tenant_id" {
 }
 
 variable "unique" {
-  description = "What makes names unique in all of Azure: 3 to 8 lower-case letters and digits of your own."
+  description = "What makes names unique in all of Azure: 3 to 7 lower-case letters and digits of your own."
   type        = string
   nullable    = false
 }
@@ -54,15 +54,15 @@ variable "postgres_password" {
   sensitive   = true
 }
 
-variable "tenants_file" {
-  description = "YAML that declares the teams under `tenants`; the chart takes the same file."
+variable "teams_file" {
+  description = "YAML that declares the teams under `tenants`, and under `teams` what the cluster gives them; the chart takes the same file."
   type        = string
-  default     = "tenants.yaml"
+  default     = "teams.yaml"
   nullable    = false
 
   validation {
-    condition     = can(yamldecode(file(var.tenants_file)).tenants[*].name)
-    error_message = "tenants_file must be a YAML file with a list of teams, each with a name, under tenants."
+    condition     = can(yamldecode(file(var.teams_file)).tenants[*].name)
+    error_message = "teams_file must be a YAML file with a list of teams, each with a name, under tenants."
   }
 }
 

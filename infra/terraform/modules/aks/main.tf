@@ -16,12 +16,12 @@ resource "azurerm_role_assignment" "subnets" {
   principal_type       = "ServicePrincipal"
 }
 
+# Platform keys on OS disks, which hold no data.
+#trivy:ignore:AZU-0067
 resource "azurerm_kubernetes_cluster" "this" {
   #checkov:skip=CKV_AZURE_117:Platform keys on OS disks, which hold no data; a customer's key needs a vault before the cluster
   #checkov:skip=CKV_AZURE_170:The tier is the environment's choice: dev is Free, prod Standard, and the tests of prod hold it there
   #checkov:skip=CKV_AZURE_115:Private by default; a public one is dev's choice and needs authorized_ip_ranges (validated), prod's tests hold it private
-  #checkov:skip=CKV_AZURE_6:A private API server takes no ranges; a public one without them is refused by the variable's validation
-  #checkov:skip=CKV_AZURE_171:The patch channel is set; the check knows no more than the v3 name
   name                              = "aks-${var.name}"
   resource_group_name               = var.resource_group_name
   location                          = var.location
@@ -38,8 +38,9 @@ resource "azurerm_kubernetes_cluster" "this" {
   image_cleaner_enabled             = true
   image_cleaner_interval_hours      = 168
   run_command_enabled               = var.run_command_enabled
-  private_cluster_enabled           = var.private_cluster_enabled
-  private_dns_zone_id               = var.private_cluster_enabled ? "System" : null
+  #trivy:ignore:AZU-0065 private unless dev says otherwise, and then only for named addresses
+  private_cluster_enabled = var.private_cluster_enabled
+  private_dns_zone_id     = var.private_cluster_enabled ? "System" : null
   # Its public name would answer with a private address: a gift to who maps networks.
   private_cluster_public_fqdn_enabled = false
   tags                                = var.tags

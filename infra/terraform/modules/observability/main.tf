@@ -1,12 +1,7 @@
 # Where logs, metrics and alerts go. Logs are always Azure's; metrics are Azure's or the cluster's own, by one switch.
 
 locals {
-  managed    = var.metrics == "managed"
-  severities = { page = 1, critical = 1, warning = 2, ticket = 3, info = 4 }
-  # Prometheus writes 5m, Azure PT5M, P1D for 1d, and evaluates no oftener than once a minute.
-  durations = { for text in distinct(flatten([for group in var.rules : concat([group.interval], compact(group.rules[*].for))])) :
-    text => endswith(text, "d") ? "P${upper(text)}" : "PT${upper(text)}"
-  }
+  managed = var.metrics == "managed"
 }
 
 resource "azurerm_log_analytics_workspace" "this" {
@@ -122,35 +117,4 @@ resource "azurerm_role_assignment" "grafana_admins" {
   role_definition_name = "Grafana Admin"
   principal_id         = each.value
   principal_type       = "Group"
-}
-
-resource "azurerm_monitor_alert_prometheus_rule_group" "this" {
-  for_each = local.managed ? { for group in var.rules : group.name => group } : {}
-
-  name                = "${var.name}-${each.key}"
-  resource_group_name = var.resource_group_name
-  location            = var.location
-  interval            = endswith(each.value.interval, "s") ? "PT1M" : local.durations[each.value.interval]
-  scopes              = [azurerm_monitor_workspace.this[0].id]
-  tags                = var.tags
-
-  dynamic "rule" {
-    for_each = each.value.rules
-    content {
-      alert       = rule.value.alert
-      record      = rule.value.record
-      expression  = rule.value.expr
-      for         = rule.value.for == null ? null : local.durations[rule.value.for]
-      labels      = rule.value.labels
-      annotations = rule.value.alert == null ? null : rule.value.annotations
-      severity    = rule.value.alert == null ? null : lookup(local.severities, lookup(rule.value.labels, "severity", "ticket"), 3)
-
-      dynamic "action" {
-        for_each = rule.value.alert == null ? [] : [1]
-        content {
-          action_group_id = azurerm_monitor_action_group.this.id
-        }
-      }
-    }
-  }
 }

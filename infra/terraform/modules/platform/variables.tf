@@ -15,8 +15,8 @@ variable "unique" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^[a-z0-9]{3,8}$", var.unique))
-    error_message = "unique must be 3 to 8 lower-case letters and digits."
+    condition     = can(regex("^[a-z0-9]{3,7}$", var.unique))
+    error_message = "unique must be 3 to 7 lower-case letters and digits."
   }
 }
 
@@ -226,6 +226,18 @@ variable "tenants" {
   validation {
     condition     = length(distinct(var.tenants)) == length(var.tenants)
     error_message = "tenants must be declared once each."
+  }
+}
+
+variable "dedicated_teams" {
+  description = "Teams with a platform of their own in their namespace: each has a vault for its passwords, too."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = length(setsubtract(var.dedicated_teams, var.tenants)) == 0
+    error_message = "dedicated_teams must be of tenants."
   }
 }
 

@@ -245,3 +245,16 @@ run "a_window_too_short_is_refused" {
 
   expect_failures = [var.maintenance]
 }
+
+run "what_the_cluster_is_not_is_refused" {
+  command = plan
+
+  variables {
+    sku_tier     = "Gold"
+    zones        = ["4"]
+    pod_cidr     = "pods"
+    service_cidr = "10.0.0.0/30"
+  }
+
+  expect_failures = [var.sku_tier, var.zones, var.pod_cidr, var.service_cidr]
+}

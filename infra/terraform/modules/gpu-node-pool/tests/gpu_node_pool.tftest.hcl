@@ -134,3 +134,43 @@ run "an_unknown_mig_profile_is_refused" {
 
   expect_failures = [var.gpu_instance]
 }
+
+run "a_zone_that_is_none_is_refused" {
+  command = plan
+
+  variables {
+    zones = ["4"]
+  }
+
+  expect_failures = [var.zones]
+}
+
+run "a_small_disk_is_refused" {
+  command = plan
+
+  variables {
+    os_disk_size_gb = 64
+  }
+
+  expect_failures = [var.os_disk_size_gb]
+}
+
+run "a_label_that_is_none_is_refused" {
+  command = plan
+
+  variables {
+    gpu_model = "A100 80GB"
+  }
+
+  expect_failures = [var.gpu_model]
+}
+
+run "half_a_node_is_refused" {
+  command = plan
+
+  variables {
+    min_count = 0.5
+  }
+
+  expect_failures = [var.min_count]
+}

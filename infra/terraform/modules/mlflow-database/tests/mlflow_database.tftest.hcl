@@ -152,3 +152,17 @@ run "a_size_of_storage_that_is_none_is_refused" {
 
   expect_failures = [var.storage_mb]
 }
+
+run "what_postgres_is_not_is_refused" {
+  command = plan
+
+  variables {
+    server_name      = "Psql"
+    sku_name         = "Standard_D2s"
+    postgres_version = "9"
+    databases        = ["ml-flow"]
+    zone             = "4"
+  }
+
+  expect_failures = [var.server_name, var.sku_name, var.postgres_version, var.databases, var.zone]
+}

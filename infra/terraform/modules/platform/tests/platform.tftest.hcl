@@ -36,10 +36,10 @@ run "helm_is_told_what_it_must_know" {
       }
       serving = { serviceAccount = { clientId = "55555555-5555-5555-5555-555555555555" } }
       mlflow  = { serviceAccount = { clientId = "55555555-5555-5555-5555-555555555555" } }
-      tenants = [
-        { name = "design-lab", clientId = "55555555-5555-5555-5555-555555555555", container = "team-design-lab" },
-        { name = "studio", clientId = "55555555-5555-5555-5555-555555555555", container = "team-studio" },
-      ]
+      teams = {
+        design-lab = { clientId = "55555555-5555-5555-5555-555555555555", container = "team-design-lab" }
+        studio     = { clientId = "55555555-5555-5555-5555-555555555555", container = "team-studio" }
+      }
     }))
     error_message = "The values are those that the chart takes, and no secret is among them."
   }
@@ -132,6 +132,61 @@ run "a_team_declared_twice_is_refused" {
   }
 
   expect_failures = [var.tenants]
+}
+
+run "a_team_of_its_own_has_a_vault_of_its_own" {
+  command = plan
+
+  variables {
+    dedicated_teams = ["studio"]
+  }
+
+  assert {
+    condition     = keys(output.names.team_vaults) == ["studio"] && output.names.team_vaults["studio"] != output.names.vault
+    error_message = "Nobody else's passwords are in it."
+  }
+}
+
+run "a_dedicated_team_that_is_none_is_refused" {
+  command = plan
+
+  variables {
+    dedicated_teams = ["ghost"]
+  }
+
+  expect_failures = [var.dedicated_teams]
+}
+
+run "a_platform_for_nobody_is_refused" {
+  command = plan
+
+  variables {
+    admin_groups   = {}
+    contact_emails = []
+  }
+
+  expect_failures = [var.admin_groups, var.contact_emails]
+}
+
+run "a_long_suffix_is_refused" {
+  command = plan
+
+  variables {
+    unique = "controlnet"
+  }
+
+  expect_failures = [var.unique]
+}
+
+run "one_zone_is_refused" {
+  command = plan
+
+  variables {
+    zones     = ["1"]
+    available = false
+  }
+
+  expect_failures = [var.zones]
 }
 
 run "a_region_without_zones_may_stop" {
