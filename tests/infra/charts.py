@@ -202,6 +202,7 @@ def platform(charts: Charts, environment: str, n: int, dedicated: bool) -> list[
     own = {
         "tenants": declared[:1],
         "teams": {},
+        "global": {"azure": {"storageContainer": namespace}},
         "serving": {
             "secrets": {"prefix": f"{names[0]}-"},
             "serviceAccount": {"clientId": client(0)},

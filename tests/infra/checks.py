@@ -15,7 +15,7 @@ from tests.infra.charts import DIGESTS, Document, Pod, Render
 from tests.infra.kuberay import refusals
 from tests.infra.walls import matches
 
-TAINT = {"key": "sku", "value": "gpu", "effect": "NoSchedule"}  # of the GPU pool, as Terraform makes it
+TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}  # of the GPU pool, as Terraform makes it
 SPOT = {"key": "kubernetes.azure.com/scalesetpriority", "value": "spot", "effect": "NoSchedule"}
 POOL = ("controlnet.io/pool", "gpu")
 PRIVILEGED = "gpu-system"  # the kubelet's sockets are host paths

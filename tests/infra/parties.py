@@ -24,10 +24,11 @@ WHO = {
     ),
     "team1": Peer("team-team1", {"app": "job"}, TEAM1),
     "ingress": Peer("app-routing-system", {"app": "nginx"}, {}),
-    "prometheus": Peer("monitoring", {"app": "prometheus"}, {}),
+    "prometheus": Peer("kube-system", {"app": "prometheus"}, {}),
     "operator": Peer("kuberay-operator", {"app": "kuberay"}, {}),
     "elsewhere": Peer("default", {"app": "job"}, {}),
-    "postgresql": outside("10.20.4.4"),
+    "postgresql": outside("10.64.9.4"),
+    "redis": outside("10.64.8.4"),
     "storage": outside("20.60.1.1"),
     "metadata": outside("169.254.169.254"),
 }

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from ipaddress import ip_network
 
 import pytest
 import yaml
@@ -16,7 +17,6 @@ from tests.infra.charts import (
     HELM,
     LIMITS,
     ROOT,
-    SERVING,
     images,
     merged,
     platform,
@@ -97,6 +97,11 @@ def test_values_that_mean_nothing_are_refused_by_name(charts, wrong, named):
 def test_a_team_must_be_declared_before_the_cluster_gives_it_anything(charts):
     with pytest.raises(Exception, match=r"teams\.ghost is no name in tenants"):
         charts.render(charts.file("prod"), terraform(["ghost"]), images())
+
+
+def test_a_team_whose_namespace_would_have_too_long_a_name_is_refused(charts):
+    with pytest.raises(Exception, match="a namespace's name has 63 characters"):
+        charts.render(charts.file("kind"), {"tenants": [{"name": "a" * 59}]})
 
 
 def test_lint_is_strict(charts):
@@ -206,7 +211,7 @@ def test_chart_and_api_agree_on_what_a_team_may_be(charts, tmp_path):
 
     def chart_takes(case):
         try:
-            return bool(charts.render(charts.file("kind"), {"tenants": [case]}).documents)
+            return bool(charts.render(charts.file("kind"), {"tenantNamespaces": False, "tenants": [case]}).documents)
         except Exception:
             return False
 
@@ -283,7 +288,7 @@ OPEN = [
     *[("head", "sampler", 6379), ("sampler", "head", 6379), ("dispatcher", "sampler", 20000)],
     *[("operator", "head", 8265), ("operator", "head", 8000), ("prometheus", "sampler", 8080)],
     *[("sampler", "mlflow", 5000), ("dispatcher", "mlflow", 5000), ("dispatcher", "postgresql", 5432)],
-    *[("head", "postgresql", 10000), ("sampler", "storage", 443), ("mlflow", "postgresql", 5432)],
+    *[("head", "redis", 10000), ("sampler", "storage", 443), ("mlflow", "postgresql", 5432)],
     *[("team0", "team0-api", 8000), ("team0-sampler", "mlflow", 5000), ("team1", "storage", 443)],
 ]
 SHUT = [
@@ -329,27 +334,58 @@ def test_everybody_who_needs_names_gets_them(walls):
 # Terraform's side, where it is.
 
 
-def test_the_taint_that_is_tolerated_is_the_pools():
-    modules = ROOT / "infra" / "terraform" / "modules" / "gpu-node-pool"
-    if not modules.is_dir():
+@pytest.fixture(scope="module")
+def modules():
+    folder = ROOT / "infra" / "terraform" / "modules"
+    if not folder.is_dir():
         pytest.skip("infra/terraform is not here yet")
-    text = "\n".join(file.read_text() for file in modules.glob("*.tf"))
-    assert f"{checks.TAINT['key']}={checks.TAINT['value']}:{checks.TAINT['effect']}" in text
-    assert re.search(rf'"{checks.POOL[0]}"\s*[=:]\s*"{checks.POOL[1]}"', text)
+    return {module.name: "\n".join(f.read_text() for f in sorted(module.glob("*.tf"))) for module in folder.iterdir()}
 
 
-def test_the_subjects_that_are_federated_are_the_charts_accounts(rendered):
-    envs = ROOT / "infra" / "terraform" / "envs"
-    if not envs.is_dir():
-        pytest.skip("infra/terraform is not here yet")
+def test_the_taint_that_is_tolerated_is_the_pools(modules):
+    pool = modules["gpu-node-pool"]
+    assert f'"{checks.TAINT["key"]}={checks.TAINT["value"]}:{checks.TAINT["effect"]}"' in pool
+    assert re.search(rf'"{checks.POOL[0]}"\s*=\s*"{checks.POOL[1]}"', pool)
+    assert checks.SPOT["key"] in pool
+
+
+def test_the_subjects_that_are_federated_are_the_charts_accounts(modules, rendered):
+    platform = modules["platform"]
+    accounts = set(re.findall(r'service_account\s*=\s*"(\w+)"', platform))
     render = rendered("prod", 1, False)[0]
-    assert render.one("ServiceAccount", "serving")["metadata"]["annotations"] == {
-        "azure.workload.identity/client-id": SERVING
-    }
+    named = {a["metadata"]["name"] for a in render.of("ServiceAccount") if "annotations" in a["metadata"]}
+    assert named == accounts
+    namespaces = {a["metadata"]["namespace"] for a in render.of("ServiceAccount")}
+    assert namespaces == {"controlnet", "mlflow", "team-team0"}
+    for text in ('serving = "controlnet"', 'mlflow = "mlflow"', '"team-${name}"'):
+        assert text in platform
+
+
+def test_what_terraform_says_are_values_of_the_chart(modules, charts):
+    said = re.search(r'output "helm_values" \{.*?\n\}\n', modules["platform"], re.DOTALL)
+    assert said is not None
+    keys = set(re.findall(r"(\w+)\s*=(?![=>])", said[0])) - {"description", "value"}
+    known = set(re.findall(r'"(\w+)":', json.dumps(terraform(["x"])))) - {"x"}
+    # A list would replace the teams' declarations, as Helm merges by key only: so it is `teams`, by name.
+    assert keys == known
+
+
+def test_the_walls_name_the_networks_endpoints(modules, charts):
+    prefixes = re.search(r"zipmap\(\s*\[(.*?)\],\s*cidrsubnets\(var\.address_space, (.*?)\)", modules["network"])
+    space = re.search(r'default\s*=\s*"([\d.]+/16)"', modules["platform"])
+    assert prefixes is not None
+    assert space is not None
+    at, cidrs = int(ip_network(space[1]).network_address), {}
+    for name, bits in zip(re.findall(r'"(\w+)"', prefixes[1]), map(int, prefixes[2].split(",")), strict=True):
+        size = 1 << (16 - bits)
+        at = -(-at // size) * size
+        cidrs[name] = str(ip_network((at, 16 + bits)))
+        at += size
     for environment in ("dev", "prod"):
-        text = "\n".join(file.read_text() for file in (envs / environment).rglob("*.tf"))
-        for word in ("controlnet", "serving", "mlflow", "tenant", "team-${"):
-            assert f'"{word}' in text, f"{environment}: {word}"
+        values = charts.file(environment)
+        wanted = [cidrs["endpoints"], cidrs["postgres"]]
+        assert values["serving"]["networkPolicy"]["privateEndpoints"] == wanted
+        assert values["mlflow"]["privateEndpoints"] == wanted
 
 
 def test_the_matrix_renders_what_its_names_say(charts):

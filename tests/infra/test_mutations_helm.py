@@ -61,7 +61,7 @@ MUTATIONS = [
     Mutation(
         "toleration of the pool's taint",
         "platform/values-prod.yaml",
-        "tolerations: [{key: sku, operator: Equal, value: gpu, effect: NoSchedule}]",
+        "tolerations: [{key: nvidia.com/gpu, operator: Equal, value: present, effect: NoSchedule}]",
         "tolerations: []",
         checks.gpus_and_taints_agree,
     ),
@@ -69,7 +69,7 @@ MUTATIONS = [
         "CPU pods stay off GPU nodes",
         f"{SERVING}/_serving.tpl",
         "  {{- with .node.tolerations }}\n  tolerations: {{- toYaml . | nindent 4 }}\n  {{- end }}",
-        "  tolerations: [{key: sku, operator: Equal, value: gpu, effect: NoSchedule}]",
+        "  tolerations: [{key: nvidia.com/gpu, operator: Equal, value: present, effect: NoSchedule}]",
         checks.gpus_and_taints_agree,
     ),
     Mutation(
