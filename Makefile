@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services run test test-full test-gpu faults bench fairness bench-gpu check audit format lock clean
+.PHONY: help setup services run test test-full test-gpu infra-check faults bench fairness bench-gpu check audit format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ test-full: setup ## Run the tests of the full-size SD 1.5 architecture (16 GB of
 
 test-gpu: setup ## Run the tests that need a CUDA device
 	$(BIN)/pytest -m gpu
+
+infra-check: setup ## Check Terraform and charts offline (3 minutes; needs terraform, else it says what it skips)
+	$(BIN)/pytest -m infra
 
 faults: setup ## Kill every kind of process under load, on both databases, and check the books (5 to 8 minutes each)
 	$(BIN)/python -m ops.faults --json build/faults.json
