@@ -101,7 +101,7 @@ def test_every_output_is_described(folder: str) -> None:
 @pytest.mark.parametrize("folder", MODULES)
 def test_its_readme_has_what_the_code_says(folder: str) -> None:
     readme = (SOURCE / folder / "README.md").read_text(encoding="utf-8")
-    told = {name: what for name, what in re.findall(r"^\| `(\w+)` \| (.*?) \|", readme, re.MULTILINE)}
+    told = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", readme, re.MULTILINE))
     said = {
         name: found[1].replace('\\"', '"')
         for kind in ("variable", "output")
