@@ -99,10 +99,17 @@ def test_every_output_is_described(folder: str) -> None:
 
 
 @pytest.mark.parametrize("folder", MODULES)
-def test_its_readme_names_every_output(folder: str) -> None:
+def test_its_readme_has_what_the_code_says(folder: str) -> None:
     readme = (SOURCE / folder / "README.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", readme, re.MULTILINE))
+    said = {
+        name: found[1].replace('\\"', '"')
+        for kind in ("variable", "output")
+        for name, body in _blocks(folder, kind).items()
+        if (found := re.search(r'^  description += "(.*)"$', body, re.MULTILINE))
+    }
 
-    assert [name for name in _blocks(folder, "output") if f"`{name}`" not in readme] == []
+    assert {name: told.get(name) for name in said} == said
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -172,7 +172,7 @@ resource "azurerm_kubernetes_cluster_node_pool" "cpu" {
   zones                       = var.zones
   os_sku                      = "Ubuntu"
   os_disk_type                = "Ephemeral"
-  os_disk_size_gb             = 200
+  os_disk_size_gb             = 128
   max_pods                    = 60
   host_encryption_enabled     = var.host_encryption_enabled
   node_public_ip_enabled      = false

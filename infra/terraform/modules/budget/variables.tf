@@ -27,7 +27,7 @@ variable "amount" {
 }
 
 variable "start_date" {
-  description = "First day of a month, from which it counts: `2026-01-01`."
+  description = "First day of the month from which it counts, `2026-01-01`; Azure takes the current one when the budget is made."
   type        = string
   nullable    = false
 

@@ -68,6 +68,9 @@ resource "azurerm_postgresql_flexible_server_database" "this" {
   server_id = azurerm_postgresql_flexible_server.this.id
   charset   = "UTF8"
   collation = "en_US.utf8"
+
+  # One change at a time: a server that is busy with one refuses the next.
+  depends_on = [azurerm_postgresql_flexible_server_active_directory_administrator.this]
 }
 
 # TLS is Azure's default, and written down: nobody turns it off by hand and unseen.
@@ -82,6 +85,8 @@ resource "azurerm_postgresql_flexible_server_configuration" "this" {
   name      = each.key
   server_id = azurerm_postgresql_flexible_server.this.id
   value     = each.value
+
+  depends_on = [azurerm_postgresql_flexible_server_database.this]
 }
 
 resource "azurerm_monitor_diagnostic_setting" "log" {

@@ -141,7 +141,7 @@ resource "azurerm_nat_gateway_public_ip_association" "this" {
 }
 
 resource "azurerm_subnet_nat_gateway_association" "this" {
-  for_each = toset(["nodes", "gpu", "apiserver"])
+  for_each = toset(["nodes", "gpu"])
 
   subnet_id      = azurerm_subnet.this[each.key].id
   nat_gateway_id = azurerm_nat_gateway.this.id

@@ -98,7 +98,7 @@ run "nodes_leave_by_the_nat_gateway" {
   command = plan
 
   assert {
-    condition     = toset(keys(azurerm_subnet_nat_gateway_association.this)) == toset(["nodes", "gpu", "apiserver"])
+    condition     = toset(keys(azurerm_subnet_nat_gateway_association.this)) == toset(["nodes", "gpu"])
     error_message = "Nodes have one way out."
   }
 }
