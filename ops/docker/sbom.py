@@ -34,7 +34,8 @@ def bill(python: Iterable[Distribution], dpkg: str) -> dict[str, Any]:
 
 def _python(distribution: Distribution) -> dict[str, Any]:
     name, version = distribution.metadata["Name"], distribution.version
-    licence = distribution.metadata.get("License-Expression")
+    metadata = distribution.metadata
+    licence = metadata["License-Expression"] if "License-Expression" in metadata else None
     component = _component(name, version, f"pkg:pypi/{name.lower().replace('_', '-')}@{version}")
     return component | ({"licenses": [{"expression": licence}]} if licence else {})
 
