@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     pinned_rows: int = Field(2, ge=2, le=32, description="The bucket of deterministic images.")
     bundle_memory: int = Field(8 << 30, gt=0, description="Bytes of bundles a sampler keeps loaded.")
 
+    adherence_share: float = Field(
+        0.1, ge=0, le=1, description="Share of the images under canny whose own edges are compared with their map."
+    )
+
     lease: float = Field(30.0, gt=0, description="Seconds a dispatcher may be silent before its job is taken over.")
     attempts: int = Field(3, ge=1, description="How often a job is tried before it is set aside.")
     rows_in_flight: int | None = Field(

@@ -7,6 +7,7 @@ state holds on to the pipeline it began with, so a bundle that leaves the shelf 
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -73,15 +74,30 @@ class Running:
 
 
 class PipelineModel:
-    """`serve.engine.core.Model` over the pipelines of a shelf."""
+    """`serve.engine.core.Model` over the pipelines of a shelf.
 
-    def __init__(self, shelf: Shelf) -> None:
+    Args:
+        shelf: Has the pipelines of every image.
+        encoded: Told the seconds of each `start`.
+        decoded: Told the seconds of each `finish`.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        encoded: Callable[[float], object] = lambda seconds: None,
+        decoded: Callable[[float], object] = lambda seconds: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.shelf = shelf
+        self._encoded, self._decoded, self._clock = encoded, decoded, clock
         # By image id. Weak: what the engine drops, because it is finished or cancelled, is gone from here too.
         self._latest: WeakValueDictionary[str, Running] = WeakValueDictionary()
 
     def start(self, images: Sequence[Image]) -> list[object]:
         """Encode prompts and hints, draw noise; images of one key share the encoders' batches."""
+        began = self._clock()
         by_key: dict[Key, list[int]] = defaultdict(list)
         for i, image in enumerate(images):
             by_key[image.key].append(i)
@@ -90,6 +106,7 @@ class PipelineModel:
             pipeline = self.shelf.get(key.digest)
             encoded = pipeline.encode([_spec(images[i]) for i in members], key.pinned)
             states |= {i: Running(pipeline, state) for i, state in zip(members, encoded, strict=True)}
+        self._encoded(self._clock() - began)
         return [states[i] for i in range(len(images))]
 
     def step(self, batch: Batch) -> list[object]:
@@ -103,8 +120,11 @@ class PipelineModel:
 
     def finish(self, key: Key, states: Sequence[object]) -> list[object]:
         """Finished latents to uint8 [H, W, 3] pictures."""
+        began = self._clock()
         running = [_running(state) for state in states]
-        return list(running[0].pipeline.decode([r.image for r in running], key.pinned))
+        pictures: list[object] = list(running[0].pipeline.decode([r.image for r in running], key.pinned))
+        self._decoded(self._clock() - began)
+        return pictures
 
     def preview(self, image_id: str, side: int) -> npt.NDArray[np.uint8] | None:
         """What an image is about to be, uint8 [h, w, 3]; none while it has had no step. From any thread."""

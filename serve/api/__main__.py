@@ -32,7 +32,7 @@ def main() -> None:
     stop_metrics = metrics.serve(settings.host, settings.metrics_port)
     app = create_app(
         settings,
-        JobStore(engine, max_attempts=settings.attempts, retention_s=settings.retention),
+        JobStore(engine, max_attempts=settings.attempts, retention_s=settings.retention, observer=metrics.ends),
         Tenancy.over(engine, settings),
         ArtifactStore.open(settings.artifacts_url, settings.artifacts_options),
         signals,

@@ -14,7 +14,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.api import problems, quotas
-from serve.errors import Internal, Overloaded, ServeError
+from serve.errors import Internal, Overloaded, ServeError, TooManyRequests
+from serve.jobs.database import StoreUnavailable
 from serve.telemetry import ApiMetrics, bind
 
 log = logging.getLogger("serve.api")
@@ -96,6 +97,7 @@ class Observe:
             method, route = _method(scope), _template(scope)
             tenant = scope["state"].get("tenant")  # of whoever proved it
             self._metrics.observe(method, route, status, seconds)
+            self._count(scope["state"].get("error"), tenant)
             log.info(
                 "request",
                 extra={
@@ -107,6 +109,12 @@ class Observe:
                     **({} if tenant is None else {"tenant": tenant}),
                 },
             )
+
+    def _count(self, error: ServeError | None, tenant: str | None) -> None:
+        if isinstance(error, TooManyRequests) and tenant is not None:
+            self._metrics.refused(tenant, error.type)
+        elif isinstance(error, StoreUnavailable):
+            self._metrics.ends.store_away()
 
     def _problem(self, error: Exception, request_id: str) -> Response:
         if isinstance(error, ServeError | HTTPException):

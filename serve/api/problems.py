@@ -222,6 +222,7 @@ def install(app: FastAPI) -> None:
     """Answer for every error that is raised inside a route. What is unexpected is `observe.Observe`'s."""
 
     async def serve_error(request: Request, error: ServeError) -> Response:
+        request.state.error = error  # for the metrics
         return response(error, request_id(request))
 
     async def invalid_fields(request: Request, error: InvalidFields) -> Response:

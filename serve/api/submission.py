@@ -178,7 +178,7 @@ async def submit(
             raise
         else:
             await tell_day(request, who, context.store.spent)
-            context.metrics.job(who.tenant, job.state)
+            context.metrics.submitted(who.tenant)
             return job
     raise AssertionError("unreachable")
 

@@ -65,8 +65,6 @@ async def _terminal(context: Context, submission: Submission) -> Job:
             await asyncio.sleep(STORE_BACK_S)
             continue
         if job.terminal:
-            if not submission.replayed:
-                context.metrics.job(job.tenant, job.state, (job.finished_at or job.created_at) - job.created_at)
             return job
         await context.signals.changed(seen, RECHECK_S)
 

@@ -45,6 +45,7 @@ class Chores:
         store: Has the locks and the outbox.
         signals: Of the same database.
         tick: Of the reconciler.
+        delivered: Told how each attempt at a webhook ended.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Chores:
         store: JobStore,
         signals: Signals,
         tick: Callable[[], Awaitable[object]],
+        delivered: Callable[[str], object],
     ) -> None:
         self._owner = owner
         self._settings = settings
@@ -65,6 +67,7 @@ class Chores:
             Sender(settings.webhook_hosts).post,
             describe=lambda job: describe(store, job).model_dump(mode="json"),
             secret=master_secret(settings),
+            told=delivered,
         )
         self._artifacts = ArtifactStore.open(settings.artifacts_url, settings.artifacts_options)
         self._orphans_at = 0.0

@@ -14,6 +14,7 @@ import asyncio
 import base64
 import contextlib
 import logging
+import random
 import secrets
 import time
 from collections.abc import Callable
@@ -24,16 +25,20 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from controlnet.evaluation.metrics import CANNY
 from serve.config import Settings
 from serve.deployments.chores import LOCK_TTL, Chores
-from serve.deployments.messages import Prepared, Progress, Sampled, SamplerJob
+from serve.deployments.gauges import Gauges
+from serve.deployments.instruments import RayInstruments
+from serve.deployments.messages import Prepared, Progress, Sampled, SamplerJob, Steered
 from serve.errors import JobFailed, ServeError
 from serve.jobs.database import StoreUnavailable, open_database
 from serve.jobs.signals import open_signals
 from serve.jobs.store import READY, Job, JobResult, JobStore, Lease, LeaseLost, ServedModel, StoredImage
 from serve.registry.reconciler import Reconciler
 from serve.registry.registry import Registry
-from serve.telemetry import configure_logging
+from serve.telemetry import DispatcherMetrics, configure_logging
+from serve.tenancy.keys import Keys
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,13 +65,18 @@ class Dispatcher:
         self._settings = settings
         self._imaging = imaging
         self._sampler = sampler
+        self._luck = random.random
         self._owner = f"dispatcher-{secrets.token_hex(6)}"
         database = open_database(settings.database_url)
-        self._store = JobStore(database, max_attempts=settings.attempts)
+        self._metrics = DispatcherMetrics(RayInstruments())
+        self._store = JobStore(database, max_attempts=settings.attempts, observer=self._metrics)
         self._signals = open_signals(database)
         registry = Registry.from_settings(settings)
         self._reconciler = Reconciler(registry, self._store, self._prepare, settings.bundle_cache)
-        self._chores = Chores(self._owner, settings, self._store, self._signals, self._reconciler.tick)
+        self._chores = Chores(
+            self._owner, settings, self._store, self._signals, self._reconciler.tick, self._metrics.webhook
+        )
+        self._gauges = Gauges(self._store, Keys(database, time.time), self._reconciler, self._metrics, settings.model)
         # By task, not by job: a job that was lost may come back while its first task has not noticed yet.
         self._running: dict[asyncio.Task[None], Lease] = {}
         self._unwanted: set[asyncio.Task[None]] = set()  # whose jobs someone asked to cancel
@@ -77,6 +87,7 @@ class Dispatcher:
             "pace": self._learn,
             "lease": self._keep,
             "readiness": self._tell_readiness,
+            "gauges": self._gauges.loop,
             **self._chores.loops(),
         }
         self._loops = [asyncio.create_task(loop(), name=name) for name, loop in loops.items()]
@@ -102,6 +113,7 @@ class Dispatcher:
             else:
                 await self._ask(self._store.end_late)
             for lease in leases:
+                self._metrics.claimed(lease, time.time())
                 task = asyncio.create_task(self._run(lease), name=lease.job.id)
                 self._running[task] = lease
                 self._unsampled[task] = max(1, lease.job.rows)
@@ -151,6 +163,7 @@ class Dispatcher:
             lost = await self._ask(self._store.renew_all, list(running.values()), self._settings.lease)
             for task, lease in running.items():
                 if lease in lost and task.cancel():
+                    self._metrics.lost()
                     log.warning("lease lost", extra={"job_id": lease.job.id})
 
     async def _tell_readiness(self) -> None:
@@ -184,6 +197,7 @@ class Dispatcher:
             result = await self._make(lease)
             await self._ask(self._store.succeed, lease, result)
         except LeaseLost:
+            self._metrics.lost()
             log.warning("another dispatcher has the job now", extra={"job_id": lease.job.id})
         except asyncio.CancelledError as error:
             if task in self._unwanted:
@@ -212,15 +226,19 @@ class Dispatcher:
         images: dict[int, asyncio.Task[StoredImage]] = {}
         preview: dict[str, str] = {}  # the latest stays in the row: who comes later sees it too
         stream = self._sampler.options(stream=True).generate.remote(work)
+        stepped = False
         try:
             async for event in stream:
+                if not stepped and lease.attempt == 1:
+                    self._metrics.first_step(time.time() - job.created_at)
+                stepped = True
                 if isinstance(event, Progress):
                     if event.preview is not None:
                         preview["preview"] = f"data:image/jpeg;base64,{base64.b64encode(event.preview).decode()}"
                     progress = {"steps": list(event.steps), "of": event.of, **preview}
                     await self._ask(self._store.progress, lease, progress)
                 elif isinstance(event, Sampled):
-                    images[event.index] = asyncio.create_task(self._publish(lease, event))
+                    images[event.index] = asyncio.create_task(self._publish(lease, event, prepared))
             sampled = time.time()
             self._sampled(asyncio.current_task())
             stored = tuple(await asyncio.gather(*(images[i] for i in range(spec.n))))
@@ -241,13 +259,23 @@ class Dispatcher:
         }
         return JobResult(images=stored, control_maps=prepared.maps, timings=timings)
 
-    async def _publish(self, lease: Lease, event: Sampled) -> StoredImage:
+    async def _publish(self, lease: Lease, event: Sampled, prepared: Prepared) -> StoredImage:
         job, seed = lease.job, lease.job.spec.seeds[event.index]
         stored: StoredImage = await self._imaging.publish.remote(
-            job.tenant, event.picture, seed, png_parameters(job, seed)
+            job.tenant, event.picture, seed, png_parameters(job, seed), self._steered(job, event.index, prepared)
         )
         await self._ask(self._store.image_done, lease, event.index, stored)
         return stored
+
+    def _steered(self, job: Job, index: int, prepared: Prepared) -> Steered | None:
+        """The map to compare an image with; none for images that are not looked at."""
+        if self._luck() >= self._settings.adherence_share:
+            return None
+        for c, control in enumerate(job.spec.controls):
+            if control.type == "canny":
+                low, high = (control.parameters.get(name, CANNY[name]) for name in ("low_threshold", "high_threshold"))
+                return Steered(prepared.hints, c, index, low, high, job.model.version)
+        return None
 
     async def _settle(self, lease: Lease, error: BaseException) -> None:
         """Tell a failure of the request, which would only repeat, from one of ours, which is tried again."""
@@ -284,6 +312,7 @@ class Dispatcher:
             try:
                 return await asyncio.to_thread(call, *arguments, **options)
             except StoreUnavailable as error:
+                self._metrics.store_away()
                 log.warning("the store is away", extra={"reason": repr(error.__cause__)})
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)

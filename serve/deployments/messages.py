@@ -26,6 +26,27 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
+class Steered:
+    """The canny map that an image was to follow.
+
+    Attributes:
+        hints: See `Prepared`.
+        control: Which list of them.
+        image: Which image of the job.
+        low: Threshold of the image's own edges, 0 .. 255.
+        high: Likewise.
+        version: Of the model.
+    """
+
+    hints: ObjectRef
+    control: int
+    image: int
+    low: float
+    high: float
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class SamplerJob:
     """A job as a sampler sees it.
 

@@ -35,7 +35,7 @@ from serve.jobs.cost import cost
 from serve.jobs.pace import Pace, PaceLearner
 from serve.jobs.store import ServedModel
 from serve.sampler import PipelineModel, Shelf, warm
-from serve.telemetry import ReplicaMetrics, configure_logging
+from serve.telemetry import SamplerMetrics, configure_logging
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 PROGRESS_EVERY = 0.25  # seconds; more would cost two hops each and show nothing new
 PREVIEW_EVERY = 1.0  # seconds, for each job
 CATCH_UP_WITHIN = 5.0  # seconds that a new replica waits for the dispatcher
+SHOW_EVERY = 2.0  # seconds between looks at the engine and the GPU
 STALLED_AFTER = 300.0  # seconds without a heartbeat while there is work; above the slowest compile and load
 
 
@@ -64,14 +65,15 @@ class Sampler:
             torch.set_num_threads(settings.sampler_threads or os.cpu_count() or 1)
         self._shelf = Shelf(settings.bundle_memory, self._load)
         self._preparing = threading.Lock()  # jobs that lack the same bundle must not load it once each
-        self._metrics = ReplicaMetrics(RayInstruments())
+        self._metrics = SamplerMetrics(RayInstruments())
         self._name = ray_serve.get_replica_context().replica_id.unique_id
         self._learner, self._learning = PaceLearner(settings.max_rows), threading.Lock()
         scheduler = Scheduler(max_rows=settings.max_rows)
-        self._model = PipelineModel(self._shelf)
+        self._model = PipelineModel(self._shelf, self._metrics.encoded, self._metrics.decoded)
         # On a GPU decoding hides behind the next steps; on a CPU both want all of its cores.
         self._engine = Engine(self._model, scheduler, apart=self._device.type == "cuda", observer=self._observe)
         self._engine.start()
+        self._showing = asyncio.create_task(self._show(), name="show")
         await self._catch_up()
 
     async def prepare(self, served: ServedModel) -> None:
@@ -89,7 +91,8 @@ class Sampler:
         Leaving the iteration cancels what is left, within a step.
         """
         maps: list[list[npt.NDArray[np.uint8]]] = await job.hints
-        if job.digest not in self._shelf:
+        self._metrics.cache(hit := job.digest in self._shelf)
+        if not hit:
             await _apart(self._ensure, job.digest, job.source)
         step_gflop = cost(job.spec, self._shelf.get(job.digest).architecture).step_gflop / job.spec.n
         images = _images(job, maps, self._settings.pinned_rows, step_gflop)
@@ -154,9 +157,29 @@ class Sampler:
         with self._learning:
             self._learner.learn(batch.bucket, batch.gflop, seconds)
 
+    async def _show(self) -> None:
+        """Keep the gauges true: what happens in the engine tells of changes, not of how it stands."""
+        while True:
+            stats = self._engine.stats
+            self._metrics.engine({state: getattr(stats, state) for state in ("waiting", "running", "finishing")})
+            if self._device.type == "cuda":
+                free, total = torch.cuda.mem_get_info(self._device)
+                used, reserved = torch.cuda.memory_allocated(self._device), torch.cuda.memory_reserved(self._device)
+                self._metrics.memory({"used": used, "reserved": reserved, "free": free, "total": total})
+            await asyncio.sleep(SHOW_EVERY)
+
     def _ensure(self, digest: str, source: str) -> None:
         with self._preparing:
-            self._prepare(digest, source)
+            if digest in self._shelf:
+                self._shelf.get(digest)  # it is in use: others go first
+                return
+            began = time.monotonic()
+            outcome = "failed"
+            try:
+                self._prepare(digest, source)
+                outcome = "loaded"
+            finally:
+                self._metrics.loaded(outcome, time.monotonic() - began)
 
     def _prepare(self, digest: str, source: str) -> None:
         folder = self._settings.bundle_cache / digest.removeprefix("sha256:")
@@ -165,11 +188,9 @@ class Sampler:
             from serve.registry.registry import Registry
 
             Registry.from_settings(self._settings).fetch_source(source, digest, self._settings.bundle_cache)
-        fresh = digest not in self._shelf
         pipeline = self._shelf.put(digest, folder)
-        if fresh:
-            size = Bundle.open(folder).manifest.native_size
-            warm(pipeline, size.width, size.height, self._settings.pinned_rows)
+        size = Bundle.open(folder).manifest.native_size
+        warm(pipeline, size.width, size.height, self._settings.pinned_rows)
 
     def _load(self, folder: Path) -> Pipeline:
         dtype = None if self._settings.dtype == "auto" else getattr(torch, self._settings.dtype)
@@ -179,7 +200,7 @@ class Sampler:
 class Inbox:
     """Carries the engine's events from its threads to one job's coroutine; progress is coalesced to the latest."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, images: list[Image], metrics: ReplicaMetrics) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, images: list[Image], metrics: SamplerMetrics) -> None:
         self._metrics = metrics
         self._loop = loop
         self._events: asyncio.Queue[Progress | tuple[int, object, float] | BaseException] = asyncio.Queue()
@@ -188,6 +209,7 @@ class Inbox:
         self._of = images[0].steps
         self._began: dict[str, float] = {}
         self._told = float("-inf")
+        self._arrived = time.monotonic()
 
     async def get(self) -> Progress | tuple[int, object, float] | BaseException:
         """The next event: progress, (index, picture, seconds) of a finished image, or why the job cannot go on."""
@@ -196,6 +218,7 @@ class Inbox:
     def started(self, image: Image) -> None:
         """Called by the engine when an image joins the batch."""
         self._began[image.id] = time.monotonic()
+        self._metrics.seated(self._began[image.id] - self._arrived)
 
     def stepped(self, image: Image, done: int, of: int) -> None:
         """Called by the engine after every step of an image."""

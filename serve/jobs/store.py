@@ -28,6 +28,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from serve.jobs import claiming, listing, standing
+from serve.jobs.census import Census, census
+from serve.jobs.changes import Nobody, Observer, told
 from serve.jobs.cost import FREE, Cost
 from serve.jobs.database import durable, soft, upsert
 from serve.jobs.deliveries import Deliveries
@@ -104,6 +106,7 @@ class JobStore:
         clock: Epoch seconds.
         max_attempts: How often a job submitted here is started before it is set aside as failed.
         retention_s: How long the result of a job submitted here is kept from its end.
+        observer: Hears of the ends and retries that this store committed.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class JobStore:
         clock: Callable[[], float] = time.time,
         max_attempts: int = 3,
         retention_s: float = WEEK_S,
+        observer: Observer | None = None,
     ) -> None:
         if max_attempts < 1:
             raise ValueError(f"max_attempts is {max_attempts}, must be at least 1")
@@ -121,6 +125,7 @@ class JobStore:
         self._clock = clock
         self._max_attempts = max_attempts
         self._retention_s = retention_s
+        self._observer = observer or Nobody()
         self.idempotency = Idempotency(engine, clock)
         self.deliveries = Deliveries(engine, clock)
         self.usage = Usage(engine)
@@ -238,7 +243,7 @@ class JobStore:
             The job as it is now, or None where there is none or it is not `tenant`'s.
         """
         mine = (jobs.c.id == job_id) & (jobs.c.tenant == tenant)
-        with self._writes.begin() as connection:
+        with told(self._writes, self._observer) as connection:
             # Under the row's lock: a worker may be putting the job back meanwhile, and must see the flag or be seen.
             state = connection.scalar(sa.select(jobs.c.state).where(mine).with_for_update())
             if state == "queued":
@@ -254,6 +259,11 @@ class JobStore:
         with self._reads.connect() as connection:
             found: dict[State, int] = dict(connection.execute(query).all())
         return {state: found.get(state, 0) for state in STATES}
+
+    def census(self) -> Census:
+        """How all that waits and runs stands now."""
+        with self._reads.connect() as connection:
+            return census(connection, self._clock())
 
     # What a dispatcher does.
 
@@ -271,7 +281,7 @@ class JobStore:
         with self._reads.connect() as connection:  # most wake-ups bring no work: find that out without the write lock
             if not claiming.work(connection, self._clock()):
                 return []
-        with self._writes.begin() as connection:
+        with told(self._writes, self._observer) as connection:
             # The clock is read under the lock, whose wait must not come off the lease.
             return claiming.claim(connection, owner, lease_s, room, self._clock)
 
@@ -280,7 +290,7 @@ class JobStore:
         with self._reads.connect() as connection:
             if connection.scalar(sa.select(jobs.c.id).where(claiming.late(self._clock())).limit(1)) is None:
                 return
-        with self._writes.begin() as connection:
+        with told(self._writes, self._observer) as connection:
             claiming.end_late(connection, self._clock())
 
     def renew(self, lease: Lease, lease_s: float) -> Renewal:
@@ -350,7 +360,7 @@ class JobStore:
         Raises:
             ArtifactsSwept: What it made may be gone again: `retry`.
         """
-        with self._writes.begin() as connection:
+        with told(self._writes, self._observer) as connection:
             if not succeed(connection, lease, result, self._clock()):
                 raise LeaseLost(lease)
 
@@ -368,11 +378,11 @@ class JobStore:
         Returns:
             `queued`; `failed`, with `problem`, when no attempt is left; `cancelled`, when that was asked meanwhile.
         """
-        with self._writes.begin() as connection:
+        with told(self._writes, self._observer) as connection:
             return put_back(connection, leased(connection, lease), dict(problem), self._clock())
 
     def _end(self, lease: Lease, state: Terminal, error: Mapping[str, Any] | None = None) -> None:
-        with self._writes.begin() as connection:
+        with told(self._writes, self._observer) as connection:
             if finish(connection, held(lease), state, self._clock(), error) is None:
                 raise LeaseLost(lease)
 

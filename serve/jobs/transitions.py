@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from serve.errors import JobFailed
+from serve.jobs.changes import Ended, PutBack, Reason, note, outcome
 from serve.jobs.deliveries import announce
 from serve.jobs.job import EventKind, Job, JobResult, Lease, ModelVersion, State, Terminal
 from serve.jobs.quotas import give_back
@@ -77,13 +78,26 @@ def finish(
     state: Terminal,
     now: float,
     error: Mapping[str, Any] | None = None,
+    result: Mapping[str, Any] | None = None,
+    set_aside: bool = False,
 ) -> sa.Row[Any] | None:
-    """Make the job that `where` names terminal; its row as it is then, none where it names none."""
+    """Make the job that `where` names terminal; its row as it is then, none where it names none.
+
+    Args:
+        connection: Of a transaction.
+        where: One job.
+        state: How it ends.
+        now: Epoch seconds.
+        error: `ServeError.problem()` of one that failed.
+        result: What one that succeeded made, as JSON.
+        set_aside: No attempt is left.
+    """
     end = sa.update(jobs).where(where).returning(*jobs.c)
     row = connection.execute(
         end.values(
             state=state,
             error=error,
+            result=result,
             finished_at=now,
             expires_at=now + jobs.c.retention,
             lease_owner=None,
@@ -97,7 +111,19 @@ def finish(
     if row.webhook is not None:
         announce(connection, row, now)
     record(connection, row.id, state, {} if error is None else {"attempt": row.attempt, "problem": error}, now)
+    note(connection, _ended(row, now, error, result, set_aside))
     return row
+
+
+def _ended(
+    row: sa.Row[Any],
+    now: float,
+    error: Mapping[str, Any] | None,
+    result: Mapping[str, Any] | None,
+    set_aside: bool,
+) -> Ended:
+    made = {} if result is None else {"images": len(result["images"]), "stages": result["timings"], "gflop": row.gflop}
+    return Ended(row.tenant, outcome(row.state, error), now - row.created_at, set_aside, **made)
 
 
 def succeed(connection: sa.Connection, lease: Lease, result: JobResult, now: float) -> bool:
@@ -106,28 +132,30 @@ def succeed(connection: sa.Connection, lease: Lease, result: JobResult, now: flo
     Raises:
         ArtifactsSwept: What it made may be gone again.
     """
-    row = finish(connection, held(lease), "succeeded", now)
+    data = result.to_json()
+    row = finish(connection, held(lease), "succeeded", now, result=data)
     if row is None:
         return False
-    data = result.to_json()
-    connection.execute(sa.update(jobs).where(jobs.c.id == row.id).values(result=data))
     hold(connection, row.id, result.keys, lease.mark)
     record_usage(connection, row, data, now)
     return True
 
 
-def put_back(connection: sa.Connection, row: sa.Row[Any], problem: Mapping[str, Any], now: float) -> State:
+def put_back(
+    connection: sa.Connection, row: sa.Row[Any], problem: Mapping[str, Any], now: float, reason: Reason = "failure"
+) -> State:
     """Queue a running job again in its old place, or end it."""
     this = jobs.c.id == row.id
     if row.cancel_requested:
         finish(connection, this, "cancelled", now)
         return "cancelled"
     if row.attempt >= row.max_attempts:
-        finish(connection, this, "failed", now, error=problem)
+        finish(connection, this, "failed", now, error=problem, set_aside=True)
         return "failed"
     again = {"state": "queued", "lease_owner": None, "lease_until": None, "progress": None}
     connection.execute(sa.update(jobs).where(this).values(again))
     record(connection, row.id, "queued", {"attempt": row.attempt, "problem": problem}, now)
+    note(connection, PutBack(row.tenant, reason))
     return "queued"
 
 
@@ -136,7 +164,7 @@ def put_back_expired(connection: sa.Connection, now: float) -> None:
     silent = sa.select(jobs).where(expired(now)).with_for_update(skip_locked=True)
     for row in connection.execute(silent).all():
         error = JobFailed(f"The worker went silent during attempt {row.attempt} of {row.max_attempts}.")
-        put_back(connection, row, error.problem(), now)
+        put_back(connection, row, error.problem(), now, "lease")
 
 
 def read(row: sa.Row[Any]) -> Job:

@@ -34,6 +34,9 @@ SECRET_BYTES = 32
 MOST_KEYS = 100
 """That one team may have at once."""
 
+LASTING_S = 14 * 24 * 3600.0
+"""A key that was made for at least so many seconds is one that somebody must replace in time."""
+
 _NOBODY = hashlib.sha256(b"").hexdigest()  # of no secret: compared with where there is no key, for the same time
 
 
@@ -189,6 +192,18 @@ class Keys:
         """Whose a key is, for the operator, who names keys alone."""
         with self._reads.connect() as connection:
             return connection.scalar(sa.select(keys.c.tenant).where(keys.c.id == key_id))
+
+    def next_expiry(self) -> float | None:
+        """When the next key that was made to last expires; none where none does.
+
+        A key that was made for a few days ends as it was meant to, and nobody needs to be told.
+        """
+        lasting = keys.c.expires_at - keys.c.created_at >= LASTING_S
+        query = sa.select(sa.func.min(keys.c.expires_at)).where(
+            keys.c.revoked_at.is_(None), keys.c.expires_at > self._clock(), lasting
+        )
+        with self._reads.connect() as connection:
+            return cast("float | None", connection.scalar(query))
 
     def _insert(
         self, connection: sa.Connection, tenant: str, role: Role, name: str, now: float, expires_at: float | None

@@ -39,6 +39,7 @@ class Webhooks:
         clock: Epoch seconds.
         luck: Uniform in [0, 1).
         backoff: Between attempts, the default one when absent; how many there are is the store's.
+        told: Of each attempt, whether the receiver took it: `delivered` or `failed`.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Webhooks:
         clock: Callable[[], float] = time.time,
         luck: Callable[[], float] = random.random,
         backoff: Backoff | None = None,
+        told: Callable[[str], object] = lambda outcome: None,
     ) -> None:
         self._store = store
         self._post = post
@@ -58,6 +60,7 @@ class Webhooks:
         self._clock = clock
         self._luck = luck
         self._backoff = backoff or Backoff()
+        self._told = told
 
     async def run_once(self) -> int:
         """Make one attempt at each delivery that is due, up to `AT_ONCE`.
@@ -90,9 +93,11 @@ class Webhooks:
             log.exception("webhook %s, attempt %d", delivery.id, delivery.attempt)
             await self._failed(delivery, "the platform could not send it")
         else:
+            self._told("delivered")
             await asyncio.to_thread(self._store.deliveries.delivered, delivery)
 
     async def _failed(self, delivery: Delivery, problem: str, retry_after_s: float | None = None) -> None:
+        self._told("failed")
         due_at = self._clock() + self._backoff.wait_s(delivery.attempt, self._luck(), retry_after_s)
         await asyncio.to_thread(self._store.deliveries.failed, delivery, problem, due_at)
 

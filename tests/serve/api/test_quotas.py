@@ -165,3 +165,11 @@ async def test_an_equal_request_of_an_idempotency_key_takes_nothing_from_the_day
     answers = [await client.post("/v1/jobs", json=REQUEST, headers={"Idempotency-Key": "a"}) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [202, 202]
     assert await jobs(client) == 1
+
+
+async def test_a_refusal_is_counted_by_team_and_reason(client, limited, metrics):
+    limited(requests_per_minute=1)
+    for _ in range(3):
+        await post(client)
+    labels = {"tenant": TENANT, "reason": "quota-exceeded"}
+    assert metrics.registry.get_sample_value("cn_refusals_total", labels) == 2

@@ -20,7 +20,7 @@ with warnings.catch_warnings():
 from serve.config import Settings
 from serve.deployments import dispatcher as module
 from serve.deployments.dispatcher import Dispatcher
-from serve.deployments.messages import Prepared, Progress, Sampled, SamplerJob
+from serve.deployments.messages import Prepared, Progress, Sampled, SamplerJob, Steered
 from serve.jobs.cost import Cost
 from serve.jobs.database import open_database
 from serve.jobs.job import TERMINAL, State
@@ -28,6 +28,7 @@ from serve.jobs.pace import Pace
 from serve.jobs.signals import SqliteSignals, open_signals
 from serve.jobs.spec import ControlSpec, JobSpec
 from serve.jobs.store import Job, JobStore, ModelVersion, ServedModel, StoredImage, StoredMap
+from serve.registry.reconciler import Stage
 
 MAPS = (StoredMap("acme/ma/map.png", "canny", 0),)
 
@@ -47,6 +48,7 @@ class Imaging:
         self.prepare_errors: deque[Exception] = deque()
         self.publish_errors: deque[Exception] = deque()
         self.parameters: list[Mapping[str, Any]] = []
+        self.steered: list[Steered | None] = []
         self.maps: tuple[StoredMap, ...] = MAPS
         self._stores = asyncio.Event()
         self._stores.set()
@@ -61,7 +63,10 @@ class Imaging:
             raise self.prepare_errors.popleft()
         return Prepared(self.maps, hints=object(), seconds=0.5)
 
-    async def _publish(self, tenant: str, picture: object, seed: int, parameters: Mapping[str, Any]) -> StoredImage:
+    async def _publish(
+        self, tenant: str, picture: object, seed: int, parameters: Mapping[str, Any], steered: Steered | None
+    ) -> StoredImage:
+        self.steered.append(steered)
         await self._stores.wait()
         if self.publish_errors:
             raise self.publish_errors.popleft()
@@ -146,6 +151,7 @@ class Reconciler:
     prepare: Callable[[ServedModel], Awaitable[None]]
     warm: bool = False
     error: Exception | None = None
+    fault: Stage | None = None
     looks: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
 
     @property
@@ -171,8 +177,10 @@ class Platform:
         self.started: list[Dispatcher] = []
         self._signals = signals
 
-    def start(self, lease: float = 30.0, rows_in_flight: int = 16) -> Dispatcher:
-        settings = Settings(data_dir=self.folder, lease=lease, rows_in_flight=rows_in_flight)
+    def start(self, lease: float = 30.0, rows_in_flight: int = 16, adherence_share: float = 0.0) -> Dispatcher:
+        settings = Settings(
+            data_dir=self.folder, lease=lease, rows_in_flight=rows_in_flight, adherence_share=adherence_share
+        )
         dispatcher = Dispatcher(settings, self.imaging, self.sampler)
         self.started.append(dispatcher)
         return dispatcher

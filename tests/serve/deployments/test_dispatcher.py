@@ -400,3 +400,23 @@ async def test_a_result_whose_bytes_were_swept_is_made_again(platform: Platform,
     (await platform.sampler.streams.get()).finish()
     ended = await platform.ended(job)
     assert (ended.state, ended.attempt) == ("succeeded", 2)
+
+
+async def test_an_image_that_is_looked_at_takes_its_map_along(platform: Platform, spec: JobSpec) -> None:
+    platform.start(adherence_share=1.0)
+    job = platform.submit(spec)
+    (await platform.sampler.streams.get()).finish()
+    await platform.ended(job)
+    steered = sorted(one.image for one in platform.imaging.steered if one is not None)
+    assert steered == [0, 1]
+    first = platform.imaging.steered[0]
+    assert first is not None
+    assert (first.control, first.low, first.high, first.version) == (0, 100.0, 140.0, "3")
+
+
+async def test_an_image_without_a_canny_map_is_compared_with_none(platform: Platform, spec: JobSpec) -> None:
+    platform.start(adherence_share=1.0)
+    job = platform.submit(replace(spec, controls=()))
+    (await platform.sampler.streams.get()).finish()
+    await platform.ended(job)
+    assert platform.imaging.steered == [None, None]

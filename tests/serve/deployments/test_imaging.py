@@ -6,6 +6,7 @@ import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,6 +14,7 @@ from PIL import Image
 from serve.config import Settings
 from serve.deployments import imaging as module
 from serve.deployments.imaging import Imaging
+from serve.deployments.messages import Steered
 from serve.errors import ServeError
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.spec import ControlSpec, JobSpec
@@ -66,3 +68,24 @@ async def test_a_damaged_picture_is_named_as_it_was_sent(
     with pytest.raises(ServeError) as caught:
         await imaging.prepare("acme", spec_of(key, seeds))
     assert caught.value.field == field
+
+
+async def hints_of(maps: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
+    """As a reference: what awaits it gets the maps."""
+    return maps
+
+
+async def test_a_picture_is_compared_with_its_map(imaging: Imaging, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[float, str]] = []
+    monkeypatch.setattr(imaging._metrics, "adherence", lambda f1, version: told.append((f1, version)))
+    pixels = np.asarray(Image.open(io.BytesIO(squares())).convert("RGB"))
+    edges = np.repeat(np.asarray(cv2.Canny(pixels, 60, 140))[..., None], 3, axis=2)
+    steered = Steered(hints_of([[edges]]), 0, 1, 60, 140, "3")
+    await imaging.publish("acme", pixels, 7, {}, steered)
+    assert told == [(1.0, "3")]
+
+
+async def test_a_comparison_that_fails_costs_no_picture(imaging: Imaging) -> None:
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    steered = Steered(hints_of([]), 0, 0, 60, 140, "3")
+    assert (await imaging.publish("acme", pixels, 7, {}, steered)).seed == 7

@@ -35,9 +35,16 @@ class Metrics:
 
     def __init__(self) -> None:
         self.outcomes: list[str] = []
+        self.waits: list[float] = []
 
     def image(self, outcome: str) -> None:
         self.outcomes.append(outcome)
+
+    def seated(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+    def cache(self, hit: bool) -> None:
+        self.outcomes.append("hit" if hit else "miss")
 
     def step(self, rows: int, bucket: int, seconds: float) -> None:
         self.outcomes.append("step")
@@ -128,6 +135,12 @@ async def test_every_outcome_is_counted(inbox: Inbox, images: list[Image], metri
     inbox.failed(images[1], ValueError())
     inbox.cancelled(images[1])
     assert metrics.outcomes == ["finished", "failed", "cancelled"]
+
+
+async def test_the_wait_for_a_seat_is_timed(inbox: Inbox, images: list[Image], metrics: Metrics) -> None:
+    inbox.started(images[0])
+    (waited,) = metrics.waits
+    assert waited >= 0
 
 
 def test_an_image_has_a_seed_of_its_own(spec: JobSpec) -> None:

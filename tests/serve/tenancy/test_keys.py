@@ -231,3 +231,13 @@ def test_what_can_not_be_logged_is_not_done(keys, make, monkeypatch, act):
 def test_the_operator_finds_whose_a_key_is(keys, make):
     assert keys.tenant_of(make("blue").key.id) == "blue"
     assert keys.tenant_of("b" * 10) is None
+
+
+def test_the_next_key_that_somebody_must_replace_is_told(keys, make, clock):
+    days = 24 * 3600.0
+    make(expires_in_s=1 * days)  # made for a day: it ends as it was meant to
+    make()
+    assert keys.next_expiry() is None
+    make(expires_in_s=90 * days)
+    make(expires_in_s=30 * days)
+    assert keys.next_expiry() == clock.now + 30 * days
