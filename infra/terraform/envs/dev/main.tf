@@ -1,9 +1,5 @@
 # Small, cheap, reached from named addresses, and empty at night. What it has, prod has more of.
 
-locals {
-  declared = yamldecode(file(var.teams_file))
-}
-
 module "platform" {
   source = "../../modules/platform"
 
@@ -27,7 +23,6 @@ module "platform" {
     gpuspot = { vm_size = "Standard_NC4as_T4_v3", gpu_model = "t4", max_count = 2, spot = true }
   }
   log_retention_days = 30
-  tenants            = local.declared.tenants[*].name
-  dedicated_teams    = [for name, team in try(local.declared.teams, {}) : name if try(team.dedicated, false)]
+  tenants            = yamldecode(file(var.tenants_file)).tenants[*].name
   budget             = var.budget
 }

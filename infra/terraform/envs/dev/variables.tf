@@ -58,15 +58,15 @@ variable "postgres_password" {
   sensitive   = true
 }
 
-variable "teams_file" {
-  description = "YAML that declares the teams under `tenants`, and under `teams` what the cluster gives them; the chart takes the same file."
+variable "tenants_file" {
+  description = "YAML that declares the teams under `tenants`; the chart takes the same file."
   type        = string
-  default     = "teams.yaml"
+  default     = "tenants.yaml"
   nullable    = false
 
   validation {
-    condition     = can(yamldecode(file(var.teams_file)).tenants[*].name)
-    error_message = "teams_file must be a YAML file with a list of teams, each with a name, under tenants."
+    condition     = can(yamldecode(file(var.tenants_file)).tenants[*].name)
+    error_message = "tenants_file must be a YAML file with a list of teams, each with a name, under tenants."
   }
 }
 

@@ -2,8 +2,7 @@
 
 locals {
   # The rules that the chart loads where Prometheus is the cluster's own.
-  rules    = "${path.module}/../../../../k8s/helm/charts/observability/files/rules"
-  declared = yamldecode(file(var.teams_file))
+  rules = "${path.module}/../../../../k8s/helm/charts/observability/files/rules"
 }
 
 module "platform" {
@@ -29,8 +28,7 @@ module "platform" {
     gpu     = { vm_size = "Standard_NC24ads_A100_v4", gpu_model = "a100", max_count = 8, zones = ["1", "2"] }
     gpuspot = { vm_size = "Standard_NC24ads_A100_v4", gpu_model = "a100", max_count = 8, zones = ["1", "2"], spot = true }
   }
-  rules           = flatten([for name in fileset(local.rules, "*.yaml") : yamldecode(file("${local.rules}/${name}")).groups])
-  tenants         = local.declared.tenants[*].name
-  dedicated_teams = [for name, team in try(local.declared.teams, {}) : name if try(team.dedicated, false)]
-  budget          = var.budget
+  rules   = flatten([for name in fileset(local.rules, "*.yaml") : yamldecode(file("${local.rules}/${name}")).groups])
+  tenants = yamldecode(file(var.tenants_file)).tenants[*].name
+  budget  = var.budget
 }

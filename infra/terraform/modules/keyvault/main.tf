@@ -2,7 +2,6 @@
 # so none is in its state.
 
 resource "azurerm_key_vault" "this" {
-  #checkov:skip=CKV_AZURE_189:No public address unless operator_ips names some, and the firewall refuses all others
   name                       = var.vault_name
   resource_group_name        = var.resource_group_name
   location                   = var.location

@@ -141,27 +141,6 @@ module "keyvault" {
   log_analytics_workspace_id = module.observability.log_analytics_workspace_id
 }
 
-# A team with a platform of its own keeps its passwords where no other workload reads.
-module "team_vault" {
-  source   = "../keyvault"
-  for_each = var.dedicated_teams
-
-  name                = "${local.here.name}-${substr(sha256(each.key), 0, 4)}"
-  resource_group_name = local.here.resource_group_name
-  location            = local.here.location
-  tags                = merge(local.tags, { team = each.key })
-  vault_name          = "kv-${var.environment}-${var.unique}-${substr(sha256(each.key), 0, 4)}"
-  tenant_id           = var.tenant_id
-  private_endpoint = {
-    subnet_id   = module.network.subnet_ids["endpoints"]
-    dns_zone_id = module.network.private_dns_zone_ids["vault"]
-  }
-  operator_ips               = var.operator_ips
-  officer_principal_ids      = var.admin_groups
-  reader_principal_ids       = { tenant = module.team_identity[each.key].principal_id }
-  log_analytics_workspace_id = module.observability.log_analytics_workspace_id
-}
-
 module "storage" {
   source = "../storage"
 

@@ -47,7 +47,7 @@ output "protections" {
     api_server_private  = module.aks.private
     local_accounts_off  = module.aks.local_accounts_off
     registry_private    = module.registry.private
-    vault_private       = alltrue(concat([module.keyvault.private], values(module.team_vault)[*].private))
+    vault_private       = module.keyvault.private
     vault_purge_protect = module.keyvault.purge_protected
     storage_keyless     = module.storage.keyless
     storage_private     = module.storage.private
@@ -65,7 +65,7 @@ output "protections" {
 }
 
 output "names" {
-  description = "Names that commands want: resource group, cluster, registry, vault, PostgreSQL, Redis, and the vaults of teams with a platform of their own."
+  description = "Names that commands want: resource group, cluster, registry, vault, PostgreSQL, Redis."
   value = {
     resource_group = azurerm_resource_group.this.name
     cluster        = module.aks.name
@@ -73,7 +73,6 @@ output "names" {
     vault          = module.keyvault.name
     postgres       = "psql-${var.environment}-${var.unique}"
     redis          = "redis-${var.environment}-${var.unique}"
-    team_vaults    = { for name, vault in module.team_vault : name => vault.name }
   }
 }
 

@@ -229,18 +229,6 @@ variable "tenants" {
   }
 }
 
-variable "dedicated_teams" {
-  description = "Teams with a platform of their own in their namespace: each has a vault for its passwords, too."
-  type        = set(string)
-  default     = []
-  nullable    = false
-
-  validation {
-    condition     = length(setsubtract(var.dedicated_teams, var.tenants)) == 0
-    error_message = "dedicated_teams must be of tenants."
-  }
-}
-
 variable "budget" {
   description = "A month's money, in the subscription's currency: for the nodes (GPUs are most of it) and for the rest; and the first of the month it counts from."
   type = object({

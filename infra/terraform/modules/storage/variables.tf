@@ -71,7 +71,7 @@ variable "replication_type" {
 }
 
 variable "containers" {
-  description = "Names of the containers: artifacts, MLflow's, one a dedicated team."
+  description = "Names of the containers: artifacts, MLflow's, one a team."
   type        = set(string)
   nullable    = false
 

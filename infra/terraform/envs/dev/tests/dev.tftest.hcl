@@ -77,8 +77,8 @@ run "teams_that_are_nowhere_are_refused" {
   command = plan
 
   variables {
-    teams_file = "nowhere.yaml"
+    tenants_file = "nowhere.yaml"
   }
 
-  expect_failures = [var.teams_file]
+  expect_failures = [var.tenants_file]
 }

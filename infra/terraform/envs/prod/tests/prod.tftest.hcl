@@ -10,7 +10,7 @@ variables {
   contact_emails  = ["platform@example.com"]
   operator_cidrs  = ["10.200.0.0/24"]
   budget          = { nodes = 20000, rest = 3000, start_date = "2026-01-01" }
-  teams_file      = "tests/teams.yaml"
+  tenants_file    = "tests/tenants.yaml"
 }
 
 run "prod_is_made_whole" {
@@ -19,11 +19,6 @@ run "prod_is_made_whole" {
   assert {
     condition     = toset(keys(output.helm_values.teams)) == toset(["studio", "design-lab"])
     error_message = "Every declared team has an identity and a container."
-  }
-
-  assert {
-    condition     = keys(output.names.team_vaults) == ["studio"]
-    error_message = "A team with a platform of its own has a vault of its own."
   }
 
   assert {
@@ -91,10 +86,10 @@ run "teams_that_are_nowhere_are_refused" {
   command = plan
 
   variables {
-    teams_file = "nowhere.yaml"
+    tenants_file = "nowhere.yaml"
   }
 
-  expect_failures = [var.teams_file]
+  expect_failures = [var.tenants_file]
 }
 
 run "a_subscription_that_is_no_guid_is_refused" {

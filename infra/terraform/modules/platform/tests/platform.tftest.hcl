@@ -134,29 +134,6 @@ run "a_team_declared_twice_is_refused" {
   expect_failures = [var.tenants]
 }
 
-run "a_team_of_its_own_has_a_vault_of_its_own" {
-  command = plan
-
-  variables {
-    dedicated_teams = ["studio"]
-  }
-
-  assert {
-    condition     = keys(output.names.team_vaults) == ["studio"] && output.names.team_vaults["studio"] != output.names.vault
-    error_message = "Nobody else's passwords are in it."
-  }
-}
-
-run "a_dedicated_team_that_is_none_is_refused" {
-  command = plan
-
-  variables {
-    dedicated_teams = ["ghost"]
-  }
-
-  expect_failures = [var.dedicated_teams]
-}
-
 run "a_platform_for_nobody_is_refused" {
   command = plan
 
