@@ -34,8 +34,7 @@ def bill(python: Iterable[Distribution], dpkg: str) -> dict[str, Any]:
 
 def _python(distribution: Distribution) -> dict[str, Any]:
     name, version = distribution.metadata["Name"], distribution.version
-    metadata = distribution.metadata
-    licence = metadata["License-Expression"] if "License-Expression" in metadata else None
+    licence = distribution.metadata.json.get("license_expression")
     component = _component(name, version, f"pkg:pypi/{name.lower().replace('_', '-')}@{version}")
     return component | ({"licenses": [{"expression": licence}]} if licence else {})
 

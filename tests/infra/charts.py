@@ -201,7 +201,6 @@ def platform(charts: Charts, environment: str, n: int, dedicated: bool) -> list[
     namespace = f"team-{names[0]}"
     own = {
         "tenants": declared[:1],
-        "teams": {},
         "global": {"azure": {"storageContainer": namespace}},
         "serving": {
             "secrets": {"prefix": f"{names[0]}-"},
@@ -209,7 +208,7 @@ def platform(charts: Charts, environment: str, n: int, dedicated: bool) -> list[
             "networkPolicy": {"onlyTenant": names[0]},
         },
     }
-    azure = [] if environment == "kind" else [terraform(), images()]
+    azure = [] if environment == "kind" else [terraform(names), images()]
     layers = (charts.file(environment), *azure, charts.file("dedicated"), own)
     return [shared, charts.render(*layers, name=names[0], namespace=namespace)]
 
