@@ -114,6 +114,13 @@ class Rig:
         commands = [Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace") for pid in self.processes()]
         return next(found[1] for command in commands if (found := re.search(r"--gcs-address=([\w.:]+)", command)))
 
+    @property
+    def ray_targets(self) -> Path:
+        """Where its Ray says what Prometheus is to scrape, whichever others run on this machine."""
+        commands = [Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace") for pid in self.processes()]
+        folder = next(found[0] for command in commands if (found := re.search(r"/tmp/ray/session_[\w-]+", command)))
+        return Path(folder) / "prom_metrics_service_discovery.json"
+
     def wait_until_ready(self) -> None:
         """Wait for `/readyz`."""
         assert self._up is not None
