@@ -73,7 +73,7 @@ class ServeError(Exception):
     @classmethod
     def from_problem(cls, problem: Mapping[str, Any]) -> ServeError:
         """The inverse of `problem()`; a type that is not known here becomes a `JobFailed`."""
-        kind = _by_type(ServeError).get(str(problem.get("type")), JobFailed)
+        kind = kinds().get(str(problem.get("type")), JobFailed)
         return kind(
             str(problem.get("detail", "")), field=problem.get("field"), retry_after_s=problem.get("retry_after_s")
         )
@@ -219,10 +219,11 @@ class Internal(ServeError):
     """Our fault."""
 
 
-def _by_type(root: type[ServeError]) -> dict[str, type[ServeError]]:
+def kinds(root: type[ServeError] = ServeError) -> dict[str, type[ServeError]]:
+    """The errors of the tree by their type."""
     table = {root.type: root}
     for child in root.__subclasses__():
-        table = _by_type(child) | table  # a child without a type of its own goes by its parent's
+        table = kinds(child) | table  # a child without a type of its own goes by its parent's
     return table | {Internal.type: Internal}
 
 

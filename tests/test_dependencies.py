@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from importlib.metadata import distributions
 from pathlib import Path
@@ -46,8 +47,12 @@ def pinned() -> dict[str, Version]:
 
 
 def installed() -> dict[str, Version]:
-    """Name -> version of this environment, without the build's own tag (`+cpu`)."""
-    found = {canonicalize_name(it.metadata["Name"]): Version(it.version.split("+")[0]) for it in distributions()}
+    """Name -> version of this environment, without the build's own tag (`+cpu`).
+
+    Its own folder only: Ray, once imported, puts packages that it carries on the path.
+    """
+    here = distributions(path=[sysconfig.get_path("purelib")])
+    found = {canonicalize_name(it.metadata["Name"]): Version(it.version.split("+")[0]) for it in here}
     return {name: version for name, version in found.items() if name not in {OURS, *TOOLS}}
 
 

@@ -28,7 +28,7 @@ RESULTS = Path(__file__).parents[1] / "bench" / "RESULTS.md"
 
 
 def main(
-    jobs: Annotated[int, typer.Option(min=10, help="Of the light team; 17 times as many in its run.")] = 100,
+    jobs: Annotated[int, typer.Option(min=10, help="Of the light team; 17 times as many in its run.")] = 300,
     record: Annotated[bool, typer.Option(help="Add a section to ops/bench/RESULTS.md.")] = False,
     service: Annotated[bool, typer.Option(help="Start the platform too, and measure it (10 minutes).")] = False,
 ) -> None:

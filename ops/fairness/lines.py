@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
 import sqlalchemy as sa
@@ -188,7 +189,7 @@ class PlainLine:
                 late = [n for n, offer in line.items() if offer.deadline_s and offer.at + offer.deadline_s <= now]
                 for number in late:
                     del line[number]
-                for number, offer in list(line.items())[:most]:
+                for number, offer in islice(line.items(), most):
                     price = charge(offer.cost.gflop, first=True)
                     heads.setdefault(tenant, []).append(Head(f"{number:09}", tenant, offer.at, offer.cost.rows, price))
         return heads

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -128,11 +128,13 @@ def light_tail(teams: Teams, seats: int, seconds: float, seed: int = 7) -> Figur
 
     def attack() -> None:
         wanted = int((time.monotonic() - began) * OFFERED * capacity * 16 / 17)
-        flood.extend(teams.send("aggressor") for _ in range(wanted - len(flood)))
+        least = 2 * seats - teams.unfinished("aggressor")  # some always wait, also where the machine became faster
+        flood.extend(teams.send("aggressor") for _ in range(max(wanted - len(flood), least)))
 
     with _meanwhile(attack):
         time.sleep(2)
-        beside = teams.latencies(_sent(teams, "light", OFFERED * capacity / 17, seconds, luck))
+        light = _sent(teams, "light", OFFERED * capacity / 17, seconds, luck)
+        beside = teams.latencies(light)
         backlog = teams.unfinished("aggressor")
     teams.latencies(flood)
     return Figure(
@@ -149,8 +151,23 @@ def light_tail(teams: Teams, seats: int, seconds: float, seed: int = 7) -> Figur
             "light jobs": [len(full), len(beside)],
             "capacity jobs/s": capacity,
             "aggressor's jobs waiting at the end": backlog,
+            "waiting jobs that went before a light one, at most": max(_went_before(teams, light, flood)),
         },
     )
+
+
+def _went_before(teams: Teams, light: Collection[str], flood: Collection[str]) -> list[int]:
+    """For each light job, how many of the others that waited when it came were started before it."""
+    columns = (jobs.c.id, jobs.c.created_at, jobs.c.started_at)
+    with teams.reads.connect() as connection:
+        rows = {row.id: row for row in connection.execute(sa.select(*columns))}
+    return [
+        sum(
+            other.created_at < mine.created_at < other.started_at < mine.started_at
+            for other in map(rows.__getitem__, flood)
+        )
+        for mine in map(rows.__getitem__, light)
+    ]
 
 
 def crowd(teams: Teams, tenants: int, each: int) -> Counter[str]:

@@ -43,11 +43,14 @@ def main(
 
 def show(campaigns: Sequence[Campaign]) -> None:
     """Print the books, and how long each kind of fault took to get over."""
-    books = Table("database", "accepted", "done", "failed", "lost", "doubled", "attempts", "repeated calls", "minutes")
+    books = Table(
+        "database", "accepted", "done", "failed", "lost", "doubled", "unpaid", "attempts", "repeated calls", "minutes"
+    )
     for campaign in campaigns:
         found = campaign.audit
-        counts = (found.accepted, found.done, len(found.failed), len(found.lost), len(found.doubled), found.attempts)
-        books.add_row(campaign.database, *map(str, (*counts, found.repeats)), f"{campaign.seconds / 60:.1f}")
+        faults = (len(one) for one in (found.failed, found.lost, found.doubled, found.unpaid))
+        counts = (found.accepted, found.done, *faults, found.attempts, found.repeats)
+        books.add_row(campaign.database, *map(str, counts), f"{campaign.seconds / 60:.1f}")
     console.print(books)
     times = Table("database", "fault", "times", "at its moment", "recovery, median s", "longest s")
     for campaign in campaigns:
@@ -61,7 +64,12 @@ def show(campaigns: Sequence[Campaign]) -> None:
             times.add_row(campaign.database, kind, str(len(outcomes)), str(hits), median, longest)
     console.print(times)
     for campaign in campaigns:
-        for line in (*campaign.audit.failed, *campaign.audit.lost, *campaign.audit.doubled):
+        for line in (
+            *campaign.audit.failed,
+            *campaign.audit.lost,
+            *campaign.audit.doubled,
+            *campaign.audit.unpaid,
+        ):
             console.print(line, style="red", markup=False)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import httpx
 import sqlalchemy as sa
 
 from ops.faults.ledger import Entry
@@ -15,7 +18,7 @@ from ops.faults.receiver import Receiver
 from ops.faults.rig import Rig
 from serve.client import Client
 from serve.errors import ServeError
-from serve.jobs.schema import deliveries, events, jobs, usage
+from serve.jobs.schema import deliveries, events, jobs, spent, usage
 
 SETTLED_WITHIN_S = 180.0
 TERMINAL = ("succeeded", "failed", "cancelled")
@@ -31,6 +34,7 @@ class Audit:
         failed: Those that failed or were cancelled, with the reason.
         lost: Accepted jobs without an end, without a row, or whose picture can't be fetched.
         doubled: What happened twice: two jobs of one key, two ends, two usage rows, two webhooks, two pictures.
+        unpaid: Sums that an invoice or a quota would stand on and that do not add up.
         attempts: Starts of all accepted jobs together; above `accepted` by what kills made again.
         repeats: Calls of webhooks that a receiver could tell for repeats; allowed.
     """
@@ -40,13 +44,14 @@ class Audit:
     failed: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
+    unpaid: list[str] = field(default_factory=list)
     attempts: int = 0
     repeats: int = 0
 
     @property
     def clean(self) -> bool:
-        """Nothing lost, nothing doubled, nothing failed."""
-        return not (self.failed or self.lost or self.doubled)
+        """Nothing lost, nothing doubled, nothing failed, and the bill is right."""
+        return not (self.failed or self.lost or self.doubled or self.unpaid)
 
 
 def audit(rig: Rig, entries: Sequence[Entry], receiver: Receiver) -> Audit:
@@ -88,8 +93,32 @@ def audit(rig: Rig, entries: Sequence[Entry], receiver: Receiver) -> Audit:
     keys = Counter(row.idempotency_key for row in rows.values())
     found.doubled += [f"key {key}: {count} jobs" for key, count in keys.items() if count > 1]
     found.doubled += [f"{same}: {len(kinds)} different pictures" for same, kinds in pictures.items() if len(kinds) > 1]
+    found.unpaid = list(_unpaid(rig, list(rows.values())))
     found.repeats = sum(count - 1 for count in receiver.calls.values())
     return found
+
+
+def _unpaid(rig: Rig, rows: Sequence[sa.Row[Any]]) -> Iterator[str]:
+    """The sums of `GET /v1/usage`, and what the quota has counted, against the jobs themselves."""
+    done = [row for row in rows if row.state == "succeeded"]
+    owed = {
+        "jobs": len(done),
+        "images": sum(len(row.spec["seeds"]) for row in done),
+        "steps": sum(len(row.spec["seeds"]) * row.spec["steps"] for row in done),
+        "gflop": sum(row.gflop for row in done),
+    }
+    answer = httpx.get(f"{rig.url}/v1/usage", headers={"Authorization": f"Bearer {rig.key}"}, timeout=30)
+    billed = answer.raise_for_status().json()["usage"]
+    for name, amount in owed.items():
+        total = sum(line[name] for line in billed)
+        if not math.isclose(total, amount, rel_tol=1e-9):
+            yield f"usage: {total} {name} instead of {amount}"
+    with rig.reads.connect() as connection:
+        counted = connection.execute(sa.select(sa.func.sum(spent.c.images), sa.func.sum(spent.c.gflop))).one()
+    kept = [row for row in rows if row.state == "succeeded" or (row.state == "cancelled" and row.attempt)]
+    taken = sum(len(row.spec["seeds"]) for row in kept), sum(row.gflop for row in kept)
+    if any(not math.isclose(a, b, rel_tol=1e-9) for a, b in zip(counted, taken, strict=True)):
+        yield f"quota: {tuple(counted)} images and GFLOP instead of {taken}"
 
 
 def _ids(receiver: Receiver, job_id: str) -> int:

@@ -22,13 +22,13 @@ def main(address: str) -> None:
     from ray import serve as ray_serve
 
     from serve.deployments.app import NAME, build
+    from serve.deployments.platform import gpus_of_sampler
 
     ray.init(address=address, log_to_driver=False)
     settings = Settings()
     # A setting that changes nothing about a job, but is another one each time: Serve replaces only what has changed.
     changed = settings.model_copy(update={"max_streams": 1000 + int(time.time()) % 1000})
-    gpus = float(ray.cluster_resources().get("GPU", 0) >= 1) if settings.sampler_gpus is None else settings.sampler_gpus
-    ray_serve.run(build(changed, gpus), name=NAME, route_prefix=None)
+    ray_serve.run(build(changed, gpus_of_sampler(settings)), name=NAME, route_prefix=None)
     os._exit(0)  # Serve's handles have threads that would start another Ray when this one is left
 
 

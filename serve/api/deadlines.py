@@ -26,22 +26,20 @@ class Order:
 IN_TURN = Order()
 
 
-def check_deadline(store: JobStore, tenant: str, cost: Cost, order: Order) -> None:
+def check_deadline(store: JobStore, tenant: str, cost: Cost, priority: Priority, deadline_s: float) -> None:
     """Refuse a job that is predicted to be late. While no sampler has been measured nothing is. Reads from the store.
 
     Raises:
         DeadlineUnreachable: Too much is before it; says when there will be little enough.
         InvalidRequest: It takes longer than that by itself.
     """
-    if order.deadline_s is None:
+    outlook = store.outlook(tenant, priority, cost)
+    if outlook.predicted_s is None or outlook.predicted_s <= deadline_s:
         return
-    outlook = store.outlook(tenant, order.priority, cost)
-    if outlook.predicted_s is None or outlook.predicted_s <= order.deadline_s:
-        return
-    if outlook.alone_s is not None and outlook.alone_s > order.deadline_s:
+    if outlook.alone_s is not None and outlook.alone_s > deadline_s:
         raise InvalidRequest(f"The job takes {outlook.alone_s:.3g} s even when it is alone.", field="deadline_s")
     raise DeadlineUnreachable(
         f"{outlook.position} jobs are before it: it would be done in {outlook.predicted_s:.3g} s.",
         field="deadline_s",
-        retry_after_s=max(1.0, outlook.predicted_s - order.deadline_s),  # what waits shrinks by a second a second
+        retry_after_s=max(1.0, outlook.predicted_s - deadline_s),  # what waits shrinks by a second a second
     )

@@ -28,32 +28,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from serve.api.schemas import Problem
-from serve.errors import (
-    BodyTooLarge,
-    Conflict,
-    DeadlineMissed,
-    DeadlineUnreachable,
-    Forbidden,
-    Gone,
-    IdempotencyInFlight,
-    IdempotencyMismatch,
-    Internal,
-    InvalidRequest,
-    JobCancelled,
-    JobFailed,
-    MalformedRequest,
-    ModelNotReady,
-    NotAcceptable,
-    NotFinished,
-    NotFound,
-    Overloaded,
-    QuotaExceeded,
-    ServeError,
-    TimedOut,
-    TooManyRequests,
-    Unauthenticated,
-    UnsupportedMedia,
-)
+from serve.errors import InvalidRequest, MalformedRequest, NotFound, ServeError, Unauthenticated, kinds
 from serve.telemetry import trace_id
 
 MEDIA_TYPE = "application/problem+json"
@@ -61,34 +36,7 @@ LONGEST = 300  # characters of a client's own words that are said back to it
 
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
-KINDS: Mapping[str, type[ServeError]] = {
-    kind.type: kind
-    for kind in (
-        BodyTooLarge,
-        Conflict,
-        DeadlineMissed,
-        DeadlineUnreachable,
-        Forbidden,
-        Gone,
-        IdempotencyInFlight,
-        IdempotencyMismatch,
-        Internal,
-        InvalidRequest,
-        JobCancelled,
-        JobFailed,
-        MalformedRequest,
-        ModelNotReady,
-        NotAcceptable,
-        NotFinished,
-        NotFound,
-        Overloaded,
-        QuotaExceeded,
-        TimedOut,
-        TooManyRequests,
-        Unauthenticated,
-        UnsupportedMedia,
-    )
-}
+KINDS: Mapping[str, type[ServeError]] = dict(sorted(kinds().items()))
 _BY_STATUS: Mapping[int, type[ServeError]] = {400: MalformedRequest, 404: NotFound, 422: InvalidRequest}
 _PHRASES: Mapping[str, str] = {
     "greater_than_equal": "must be at least {ge}",

@@ -15,9 +15,6 @@ from serve.jobs.quotas import DAY_S, MINUTE_S, Allowance, Quota, Rates, Spent
 from serve.tenancy.principal import Principal
 from serve.tenancy.tenants import Limits
 
-COUNTED = frozenset({"/v1/images", "/v1/jobs", "/v1/controls/{type}", "/model/generate"})
-"""Where a POST asks for work. Only these count as requests: looking at jobs is free, however often one looks."""
-
 
 async def count(request: Request, who: Principal, rates: Rates) -> None:
     """Count a request for work; its answer tells what is left.
@@ -26,7 +23,7 @@ async def count(request: Request, who: Principal, rates: Rates) -> None:
         QuotaExceeded: The team has sent too many.
     """
     limit = who.limits.requests_per_minute
-    if limit is None or request.method != "POST" or request.scope["route"].path not in COUNTED:
+    if limit is None:
         return
     try:
         tell(request, [await to_thread.run_sync(rates.take, who.tenant, limit)])

@@ -148,7 +148,8 @@ async def submit(
     """
     check_model(who, served.version.name)
     price = cost(draft.spec, served.manifest.architecture)
-    await to_thread.run_sync(check_deadline, context.store, who.tenant, price, order)
+    if order.deadline_s is not None:
+        await to_thread.run_sync(check_deadline, context.store, who.tenant, price, order.priority, order.deadline_s)
     for left in reversed(range(SUBMIT_TRIES)):
         mark = await to_thread.run_sync(context.store.retention.mark)
         with context.tracing.span("artifacts.put"):

@@ -83,10 +83,7 @@ class Platform:
         registrar = threading.Thread(target=self._register_demo, name="registrar", daemon=True)
         registrar.start()
         start_ray()
-        gpus = self._settings.sampler_gpus
-        if gpus is None:
-            gpus = 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
-        ray_serve.run(build(self._settings, gpus), name=NAME, route_prefix=None)
+        ray_serve.run(build(self._settings, gpus_of_sampler(self._settings)), name=NAME, route_prefix=None)
         registrar.join()
         self._say("Loading and warming the model ...")
         while not stop.wait(0.2):
@@ -169,6 +166,13 @@ def start_ray() -> None:
     logging.getLogger("ray.serve").setLevel(logging.WARNING)  # the terminal is for what a person wants to know
     # Nobody outside reaches Ray: the api talks to the store, and the deployments to each other by handle.
     ray_serve.start(proxy_location="Disabled", logging_config={"encoding": "JSON", "enable_access_log": False})
+
+
+def gpus_of_sampler(settings: Settings) -> float:
+    """As set, or one where the Ray that runs has any."""
+    if settings.sampler_gpus is not None:
+        return settings.sampler_gpus
+    return 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
 
 
 @contextlib.contextmanager

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
+from serve.jobs.quotas import day
 from serve.jobs.schema import usage
 
 
@@ -75,7 +75,7 @@ def record_usage(connection: sa.Connection, job: sa.Row[Any], result: Mapping[st
             pixels=spec["width"] * spec["height"] * images,
             gpu_seconds=result["timings"].get("sampling", 0.0),
             at=now,
-            day=time.strftime("%Y-%m-%d", time.gmtime(now)),
+            day=day(now),
             gflop=job.gflop,
         )
     )

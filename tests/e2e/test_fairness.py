@@ -20,11 +20,12 @@ def many(platform: Running) -> Iterator[Teams]:
         yield found
 
 
-def test_a_light_team_hardly_notices_an_aggressor(many: Teams) -> None:
+def test_a_light_team_goes_before_an_aggressors_queue(many: Teams) -> None:
+    """The order, not the seconds: what they come to is `python -m ops.fairness --service`'s to say."""
     figure = light_tail(many, SEATS, seconds=15)
     print(figure)
-    assert figure.detail["aggressor's jobs waiting at the end"]
-    assert figure.met
+    assert figure.detail["aggressor's jobs waiting at the end"] > 0
+    assert figure.detail["waiting jobs that went before a light one, at most"] < SEATS
 
 
 def test_many_jobs_of_many_teams_are_all_accounted_for(many: Teams) -> None:

@@ -24,4 +24,5 @@ def test_every_accepted_job_ends_once_whatever_is_killed(
     assert campaign.audit.done == 60
     assert campaign.audit.lost == []
     assert campaign.audit.doubled == []
+    assert campaign.audit.unpaid == []
     assert len(campaign.outcomes) == kills

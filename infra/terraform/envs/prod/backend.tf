@@ -1,0 +1,8 @@
+# Where the state lies is told at `terraform init`: see bootstrap/ and the README. Nobody has a key to it.
+terraform {
+  backend "azurerm" {
+    container_name   = "tfstate"
+    key              = "prod.tfstate"
+    use_azuread_auth = true
+  }
+}

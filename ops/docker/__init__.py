@@ -1,0 +1,1 @@
+"""The images: what they are built from, and what is in them."""

@@ -1,0 +1,2 @@
+-- The registry's own database, beside the platform's.
+CREATE DATABASE mlflow;

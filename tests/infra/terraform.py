@@ -1,0 +1,125 @@
+"""Terraform without a cloud or a registry: a copy of infra/terraform, and providers that are schemas only.
+
+The providers are those of `../shared/tools/terraform-offline`: they know names, types, required arguments and how many
+blocks there may be, and nothing of Azure. A machine that reaches the registry needs none of it: there
+`terraform init -backend=false && terraform test` in a module's folder does the same with the real provider's schema.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "infra/terraform"
+RULES = ROOT / "k8s/helm/charts/observability/files/rules"
+SETUP = ROOT.parent / "shared/tools/terraform-offline/setup.sh"
+
+
+def offline() -> Terraform:
+    """Terraform, or the test is skipped, saying what is missing."""
+    try:
+        return Terraform()
+    except Missing as missing:
+        pytest.skip(f"Terraform is not checked: {missing}")
+
+
+class Missing(RuntimeError):
+    """Something that the checks need is not here: what, and what does the same without it."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `terraform test` said of a folder.
+
+    Attributes:
+        runs: Status of each named run: pass, fail, error or skip.
+        output: All it wrote, for who reads a failure.
+    """
+
+    runs: Mapping[str, str]
+    output: str
+
+    @property
+    def red(self) -> set[str]:
+        """Runs that did not pass and were not merely passed over."""
+        return {name for name, status in self.runs.items() if status in ("fail", "error")}
+
+
+class Terraform:
+    """Terraform with the schema-only providers.
+
+    Raises:
+        Missing: There is no terraform, or no providers.
+    """
+
+    def __init__(self) -> None:
+        program = shutil.which("terraform")
+        if program is None:
+            raise Missing("no terraform on the PATH: https://developer.hashicorp.com/terraform/install")
+        if not SETUP.exists():
+            raise Missing(
+                f"no {SETUP}: run `terraform init -backend=false && terraform test` in each folder of infra/terraform"
+            )
+        setup = subprocess.run([SETUP], capture_output=True, text=True, check=False)
+        if setup.returncode != 0:
+            raise Missing(f"{SETUP} failed, it installs PyPI's `tf` once: {setup.stderr.strip()}")
+        self._program = program
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("TF_", "ARM_"))},
+            "TF_CLI_CONFIG_FILE": setup.stdout.strip(),
+            "TF_IN_AUTOMATION": "1",
+            "CHECKPOINT_DISABLE": "1",
+        }
+
+    def run(self, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one command in a folder; its output and errors together."""
+        return subprocess.run(
+            [self._program, *arguments],
+            cwd=folder,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+
+    def init(self, folder: Path) -> None:
+        """Make a folder ready. Its state's backend is left alone."""
+        done = self.run(folder, "init", "-backend=false", "-input=false", "-no-color")
+        assert done.returncode == 0, done.stdout
+
+    def test(self, folder: Path) -> Verdict:
+        """Run the tests of a folder that is ready."""
+        done = self.run(folder, "test", "-json")
+        runs: dict[str, str] = {}
+        for line in done.stdout.splitlines():
+            event = json.loads(line) if line.startswith("{") else {}
+            if event.get("type") == "test_run" and event["test_run"].get("progress") == "complete":
+                runs[event["test_run"]["run"]] = event["test_run"]["status"]
+        return Verdict(runs, done.stdout)
+
+
+def copy(to: Path) -> Path:
+    """Copy what Terraform reads to an empty folder, where it may leave plugins, and a lock of the schemas' own.
+
+    Returns:
+        The copy of infra/terraform.
+    """
+    ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars")
+    shutil.copytree(SOURCE, to / "infra/terraform", ignore=ignored)
+    if RULES.exists():
+        shutil.copytree(RULES, to / RULES.relative_to(ROOT))
+    return to / "infra/terraform"
+
+
+def folders() -> list[str]:
+    """Every folder that can be planned: modules, environments and the bootstrap, relative to infra/terraform."""
+    return sorted(str(path.parent.relative_to(SOURCE)) for path in SOURCE.rglob("main.tf"))
