@@ -78,7 +78,7 @@ def audit(rig: Rig, entries: Sequence[Entry], receiver: Receiver) -> Audit:
             found.done += 1
             try:
                 pictures[f"{entry.same}, {row.model_digest[:19]}"].add(
-                    hashlib.sha256(client.images(entry.job_id)[0]).hexdigest()
+                    hashlib.sha256(b"".join(client.images(entry.job_id))).hexdigest()
                 )
             except ServeError as error:
                 found.lost.append(f"{entry.job_id}: its picture: {error}")

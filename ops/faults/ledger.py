@@ -13,6 +13,9 @@ ALIKE = 3
 """So many jobs in a row ask for the same picture, so that what different attempts make can be compared. No more: a
 picture that is stored already cannot be seen to be stored again."""
 
+TWINS = 3
+"""Of so many groups one asks for two images: only such a job has one that is told before the end."""
+
 PATIENCE = Retries(attempts=60, longest_s=2.0)
 """The client rides out every restart; a submission is sent again under its own key."""
 
@@ -71,9 +74,9 @@ class Ledger:
     def _work(self) -> None:
         with Client(self._url, self._api_key, retries=PATIENCE) as client:
             while (number := self._take()) is not None:
-                key, seed = f"fault-{number}", number // ALIKE
-                steered = seed % 2 == 1
-                controls = [Control("canny", self._photograph)] if steered else []
+                key, group = f"fault-{number}", number // ALIKE
+                seed, n = 2 * group, 2 if group % TWINS == 0 else 1
+                controls = [Control("canny", self._photograph)] if group % 2 else []
                 try:
                     job = client.submit(
                         "brass discs on a blue bench",
@@ -81,6 +84,7 @@ class Ledger:
                         webhook=self._webhook,
                         idempotency_key=key,
                         seed=seed,
+                        n=n,
                         steps=2,
                         width=32,
                         height=32,

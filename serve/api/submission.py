@@ -151,7 +151,7 @@ async def submit(
     if order.deadline_s is not None:
         await to_thread.run_sync(check_deadline, context.store, who.tenant, price, order.priority, order.deadline_s)
     for left in reversed(range(SUBMIT_TRIES)):
-        mark = await to_thread.run_sync(context.store.retention.mark)
+        mark = await to_thread.run_sync(context.store.retention.mark) if any(draft.pictures) else 0
         with context.tracing.span("artifacts.put"):
             keys = [
                 [await context.artifacts.put(who.tenant, picture.data, picture.header.suffix) for picture in pictures]

@@ -11,7 +11,6 @@ fair; what was claimed stands in the engine's line, where it is first come, firs
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import logging
 import random
@@ -25,18 +24,17 @@ from ray.serve.exceptions import DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from serve.config import Settings
+from serve.deployments.attempt import Attempt
 from serve.deployments.chores import LOCK_TTL, Chores
 from serve.deployments.gauges import Gauges
 from serve.deployments.instruments import RayInstruments
-from serve.deployments.messages import Prepared, Progress, Sampled, SamplerJob
-from serve.deployments.publication import png_parameters, steered
 from serve.errors import JobFailed, ServeError
 from serve.jobs.database import StoreUnavailable, open_database
 from serve.jobs.signals import open_signals
-from serve.jobs.store import READY, JobResult, JobStore, Lease, LeaseLost, ServedModel, StoredImage
+from serve.jobs.store import READY, JobStore, Lease, LeaseLost, ServedModel
 from serve.registry.reconciler import Reconciler
 from serve.registry.registry import Registry
-from serve.telemetry import DispatcherMetrics, Tracing, carry, configure_logging
+from serve.telemetry import DispatcherMetrics, Tracing, configure_logging
 from serve.tenancy.keys import Keys
 
 P = ParamSpec("P")
@@ -146,9 +144,9 @@ class Dispatcher:
             for wait in waits:
                 wait.cancel()
 
-    def _sampled(self, task: asyncio.Task[None] | None) -> None:
+    def _sampled(self, task: asyncio.Task[None]) -> None:
         """A job's rows have left their seats."""
-        if task is not None and self._unsampled.pop(task, None) is not None:
+        if self._unsampled.pop(task, None) is not None:
             self._freed.set()
 
     async def _learn(self) -> None:
@@ -202,9 +200,7 @@ class Dispatcher:
         assert task is not None
         try:
             with self._tracing.span("job", lease.job.trace, {"job": lease.job.id, "attempt": lease.attempt}):
-                result = await self._make(lease)
-                with self._tracing.span("commit"):
-                    await self._ask(self._store.succeed, lease, result)
+                await self._attempt(lease).run(lambda: self._sampled(task))
         except LeaseLost:
             self._metrics.lost()
             log.warning("another dispatcher has the job now", extra={"job_id": lease.job.id})
@@ -219,67 +215,17 @@ class Dispatcher:
         except Exception as error:
             await self._settle(lease, error)
 
-    async def _make(self, lease: Lease) -> JobResult:
-        job, spec, tenant = lease.job, lease.job.spec, lease.job.tenant
-        began = time.time()
-        if lease.attempt == 1:
-            self._tracing.past("queue", job.trace, job.created_at, began)
-        with self._tracing.span("prepare"):
-            prepared: Prepared = await self._imaging.prepare.remote(tenant, spec, carry())
-        if prepared.maps:
-            await self._ask(self._store.annotated, lease, prepared.maps)
-        if spec.kind == "map":
-            ended = time.time()
-            timings = {"queued": began - job.created_at, "preparing": prepared.seconds, "total": ended - job.created_at}
-            return JobResult(images=(), control_maps=prepared.maps, timings=timings)
-        source = f"models:/{job.model.name}/{job.model.version}"
-        work = SamplerJob(job.id, lease.attempt, job.model.digest, source, spec, prepared.hints, carry())
-        sampling_began = time.time()
-        images: dict[int, asyncio.Task[StoredImage]] = {}
-        preview: dict[str, str] = {}  # the latest stays in the row: who comes later sees it too
-        stream = self._sampler.options(stream=True).generate.remote(work)
-        stepped = False
-        try:
-            async for event in stream:
-                if not stepped and lease.attempt == 1:
-                    self._metrics.first_step(time.time() - job.created_at)
-                stepped = True
-                if isinstance(event, Progress):
-                    if event.preview is not None:
-                        preview["preview"] = f"data:image/jpeg;base64,{base64.b64encode(event.preview).decode()}"
-                    progress = {"steps": list(event.steps), "of": event.of, **preview}
-                    await self._ask(self._store.progress, lease, progress)
-                elif isinstance(event, Sampled):
-                    images[event.index] = asyncio.create_task(self._publish(lease, event, prepared))
-            sampled = time.time()
-            self._sampled(asyncio.current_task())
-            stored = tuple(await asyncio.gather(*(images[i] for i in range(spec.n))))
-        except BaseException:
-            stream.cancel()
-            raise
-        finally:
-            for task in images.values():
-                task.cancel()
-            await asyncio.gather(*images.values(), return_exceptions=True)
-        ended = time.time()
-        timings = {
-            "queued": began - job.created_at,
-            "preparing": prepared.seconds,
-            "sampling": sampled - sampling_began,
-            "publishing": ended - sampled,
-            "total": ended - job.created_at,
-        }
-        return JobResult(images=stored, control_maps=prepared.maps, timings=timings)
-
-    async def _publish(self, lease: Lease, event: Sampled, prepared: Prepared) -> StoredImage:
-        job, seed = lease.job, lease.job.spec.seeds[event.index]
-        looked_at = self._luck() < self._settings.adherence_share
-        compared = steered(job, event.index, prepared) if looked_at else None
-        stored: StoredImage = await self._imaging.publish.remote(
-            job.tenant, event.picture, seed, png_parameters(job, seed), compared, carry()
+    def _attempt(self, lease: Lease) -> Attempt:
+        return Attempt(
+            lease,
+            self._imaging,
+            self._sampler,
+            self._store,
+            self._ask,
+            lambda: self._luck() < self._settings.adherence_share,
+            self._metrics,
+            self._tracing,
         )
-        await self._ask(self._store.image_done, lease, event.index, stored)
-        return stored
 
     async def _settle(self, lease: Lease, error: BaseException) -> None:
         """Tell a failure of the request, which would only repeat, from one of ours, which is tried again."""

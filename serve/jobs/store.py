@@ -69,6 +69,7 @@ from serve.jobs.transitions import (
     read,
     record,
     succeed,
+    tell_image,
 )
 from serve.jobs.usage import Usage
 
@@ -361,16 +362,24 @@ class JobStore:
         with self._writes.begin() as connection:
             leased(connection, lease)
             hold(connection, lease.job.id, {image.key}, lease.mark)
-            record(connection, lease.job.id, "image", {"index": index, "image": asdict(image)}, self._clock())
+            tell_image(connection, lease.job.id, index, image, self._clock())
 
-    def succeed(self, lease: Lease, result: JobResult) -> None:
+    def succeed(self, lease: Lease, result: JobResult, untold: Collection[int] = ()) -> None:
         """End the job with what it made.
+
+        Args:
+            lease: Of the job.
+            result: Is stored.
+            untold: Those of its images that `image_done` was not called for.
 
         Raises:
             ArtifactsSwept: What it made may be gone again: `retry`.
         """
         with told(self._writes, self._observer) as connection:
-            if not succeed(connection, lease, result, self._clock()):
+            now = self._clock()
+            for index in untold:
+                tell_image(connection, lease.job.id, index, result.images[index], now)
+            if not succeed(connection, lease, result, now):
                 raise LeaseLost(lease)
 
     def fail(self, lease: Lease, problem: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ webhook's delivery and when the result expires.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from serve.errors import JobFailed
 from serve.jobs.changes import Ended, PutBack, Reason, note, outcome
 from serve.jobs.deliveries import announce
-from serve.jobs.job import EventKind, Job, JobResult, Lease, ModelVersion, State, Terminal
+from serve.jobs.job import EventKind, Job, JobResult, Lease, ModelVersion, State, StoredImage, Terminal
 from serve.jobs.quotas import give_back
 from serve.jobs.retention import hold
 from serve.jobs.schema import events, jobs
@@ -70,6 +71,11 @@ def record(connection: sa.Connection, job_id: str, kind: EventKind, data: Mappin
     """Add an event to the outbox, and wake who waits for it when it is committed."""
     connection.execute(_RECORD, {"job_id": job_id, "kind": kind, "data": data, "at": now})
     notify(connection)
+
+
+def tell_image(connection: sa.Connection, job_id: str, index: int, image: StoredImage, now: float) -> None:
+    """Add the event of one image that is stored."""
+    record(connection, job_id, "image", {"index": index, "image": asdict(image)}, now)
 
 
 def finish(

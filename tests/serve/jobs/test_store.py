@@ -230,6 +230,13 @@ def test_a_stored_image_is_an_event(store, submit, claim_one):
     assert event.data == {"index": 1, "image": {"key": "demo/aa/b.png", "seed": 7, "width": 256, "height": 192}}
 
 
+def test_an_image_that_was_not_told_is_told_before_the_end(store, submit, claim_one):
+    submit()
+    lease = claim_one()
+    store.succeed(lease, RESULT, untold=[0])
+    assert [event.kind for event in store.events(lease.job.id)][-2:] == ["image", "succeeded"]
+
+
 @pytest.mark.parametrize("write", WRITES)
 def test_an_old_owner_can_write_nothing(store, submit, claim_one, clock, write):
     job = submit()

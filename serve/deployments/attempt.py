@@ -1,0 +1,175 @@
+"""One attempt at a job: through imaging and sampling, and what is written of it on the way.
+
+A client waits for whatever is waited for here. So progress is written beside the stream of steps, not in it, and the
+image that makes a job complete has no transaction of its own: it is told in that of the job's end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
+
+from ray.serve.handle import DeploymentHandle
+
+from serve.deployments.messages import Prepared, Progress, Sampled, SamplerJob
+from serve.deployments.publication import png_parameters, steered
+from serve.jobs.store import JobResult, JobStore, Lease, StoredImage
+from serve.telemetry import DispatcherMetrics, Tracing, carry
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Ask(Protocol):
+    """Calls the store, as often as it takes."""
+
+    async def __call__(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """What the store answers."""
+
+
+class Attempt:
+    """Makes what a leased job asks for, and ends it.
+
+    Args:
+        lease: Of the job.
+        imaging: Handle of the imaging deployment.
+        sampler: Handle of the sampler deployment.
+        store: Told of maps, steps, images and the end.
+        ask: Calls it.
+        compares: Whether the next image is to be compared with its map.
+        metrics: Told of the first step.
+        tracing: Of the process.
+    """
+
+    def __init__(
+        self,
+        lease: Lease,
+        imaging: DeploymentHandle,
+        sampler: DeploymentHandle,
+        store: JobStore,
+        ask: Ask,
+        compares: Callable[[], bool],
+        metrics: DispatcherMetrics,
+        tracing: Tracing,
+    ) -> None:
+        self._lease = lease
+        self._imaging = imaging
+        self._sampler = sampler
+        self._store = store
+        self._ask = ask
+        self._compares = compares
+        self._metrics = metrics
+        self._tracing = tracing
+        self._stored: dict[int, StoredImage] = {}
+        self._untold: list[int] = []  # images whose events are written with the job's end
+
+    async def run(self, sampled: Callable[[], None]) -> None:
+        """Prepare, sample, store, and end the job with what was made.
+
+        Args:
+            sampled: Called when the job's rows have left their seats.
+
+        Raises:
+            LeaseLost: Another has the job.
+            ServeError: The request is at fault.
+            Exception: Ours is.
+        """
+        job = self._lease.job
+        began = time.time()
+        if self._lease.attempt == 1:
+            self._tracing.past("queue", job.trace, job.created_at, began)
+        with self._tracing.span("prepare"):
+            prepared: Prepared = await self._imaging.prepare.remote(job.tenant, job.spec, carry())
+        if prepared.maps:
+            await self._ask(self._store.annotated, self._lease, prepared.maps)
+        timings = {"queued": began - job.created_at, "preparing": prepared.seconds}
+        images: tuple[StoredImage, ...] = ()
+        if job.spec.kind != "map":
+            images = await self._images(prepared, sampled, timings)
+        timings["total"] = time.time() - job.created_at
+        result = JobResult(images=images, control_maps=prepared.maps, timings=timings)
+        with self._tracing.span("commit"):
+            await self._ask(self._store.succeed, self._lease, result, self._untold)
+
+    async def _images(
+        self, prepared: Prepared, sampled: Callable[[], None], timings: dict[str, float]
+    ) -> tuple[StoredImage, ...]:
+        """The job's images in the order of their seeds, stored."""
+        began = time.time()
+        images: dict[int, asyncio.Task[StoredImage]] = {}
+        preview: dict[str, str] = {}  # the latest stays in the row: who comes later sees it too
+        stream = self._sampler.options(stream=True).generate.remote(self._work(prepared))
+        stepped = False
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                progress = Latest(self._show)
+                showing = tasks.create_task(progress.loop())
+                async for event in stream:
+                    if not stepped and self._lease.attempt == 1:
+                        self._metrics.first_step(time.time() - self._lease.job.created_at)
+                    stepped = True
+                    if isinstance(event, Progress):
+                        if event.preview is not None:
+                            preview["preview"] = f"data:image/jpeg;base64,{base64.b64encode(event.preview).decode()}"
+                        progress.give({"steps": list(event.steps), "of": event.of, **preview})
+                    elif isinstance(event, Sampled):
+                        images[event.index] = tasks.create_task(self._publish(event, prepared))
+                ended = time.time()
+                sampled()
+                showing.cancel()
+        except BaseExceptionGroup as errors:
+            stream.cancel()
+            raise errors.exceptions[0] from None
+        except BaseException:
+            stream.cancel()
+            raise
+        timings["sampling"] = ended - began
+        timings["publishing"] = time.time() - ended
+        return tuple(images[i].result() for i in range(self._lease.job.spec.n))
+
+    def _work(self, prepared: Prepared) -> SamplerJob:
+        job = self._lease.job
+        source = f"models:/{job.model.name}/{job.model.version}"
+        return SamplerJob(job.id, self._lease.attempt, job.model.digest, source, job.spec, prepared.hints, carry())
+
+    async def _publish(self, event: Sampled, prepared: Prepared) -> StoredImage:
+        job, seed = self._lease.job, self._lease.job.spec.seeds[event.index]
+        compared = steered(job, event.index, prepared) if self._compares() else None
+        stored: StoredImage = await self._imaging.publish.remote(
+            job.tenant, event.picture, seed, png_parameters(job, seed), compared, carry()
+        )
+        self._stored[event.index] = stored
+        if len(self._stored) == job.spec.n:
+            self._untold.append(event.index)
+        else:
+            await self._ask(self._store.image_done, self._lease, event.index, stored)
+        return stored
+
+    async def _show(self, progress: Mapping[str, Any]) -> None:
+        await self._ask(self._store.progress, self._lease, progress)
+
+
+class Latest(Generic[T]):
+    """Writes what it was given last, one write at a time; what is overtaken is never written.
+
+    Args:
+        write: Takes as long as it takes.
+    """
+
+    def __init__(self, write: Callable[[T], Awaitable[None]]) -> None:
+        self._write = write
+        self._given: asyncio.Queue[T] = asyncio.Queue(maxsize=1)
+
+    def give(self, value: T) -> None:
+        """Have `value` written soon."""
+        if self._given.full():
+            self._given.get_nowait()
+        self._given.put_nowait(value)
+
+    async def loop(self) -> None:
+        """Write until it is cancelled; raises what a write raises."""
+        while True:
+            await self._write(await self._given.get())

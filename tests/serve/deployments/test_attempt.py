@@ -1,0 +1,71 @@
+"""What is written while a job is made."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from serve.deployments.attempt import Latest
+from serve.deployments.messages import Progress, Sampled
+from serve.jobs.spec import JobSpec
+from tests.serve.deployments.conftest import Platform
+
+
+async def test_what_is_overtaken_is_never_written() -> None:
+    written: list[int] = []
+    writing, go_on = asyncio.Event(), asyncio.Event()
+
+    async def write(value: int) -> None:
+        writing.set()
+        await go_on.wait()
+        written.append(value)
+        if value == 4:
+            raise StopAsyncIteration
+
+    latest = Latest(write)
+    loop = asyncio.create_task(latest.loop())
+    latest.give(1)
+    await writing.wait()
+    for value in (2, 3, 4):
+        latest.give(value)
+    go_on.set()
+    with pytest.raises(StopAsyncIteration):
+        await loop
+    assert written == [1, 4]
+
+
+async def test_steps_go_on_while_the_store_is_slow(platform: Platform, spec: JobSpec) -> None:
+    dispatcher = platform.start()
+    progress = dispatcher._store.progress
+    asked, allowed = asyncio.Event(), asyncio.Event()
+    ask = dispatcher._ask
+
+    async def slow(call: object, *arguments: object) -> object:
+        if call == progress:
+            asked.set()
+            await allowed.wait()
+        return await ask(call, *arguments)  # type: ignore[arg-type]
+
+    dispatcher._ask = slow  # type: ignore[method-assign, assignment]
+    job = platform.submit(spec)
+    stream = await platform.sampler.streams.get()
+    stream.send(Progress((1, 1), 20))
+    await asked.wait()
+    stream.send(Sampled(0, picture=object(), seconds=1.0))
+    await platform.when(lambda: "image" in platform.kinds(job))
+    allowed.set()
+    stream.send(Sampled(1, picture=object(), seconds=1.0), StopAsyncIteration())
+    assert (await platform.ended(job)).state == "succeeded"
+
+
+async def test_a_single_image_is_told_with_the_end(platform: Platform, spec: JobSpec) -> None:
+    told = []
+    dispatcher = platform.start()
+    dispatcher._store.image_done = lambda *_: told.append("apart")  # type: ignore[method-assign, assignment]
+    job = platform.submit(replace(spec, seeds=(7,)))
+    (await platform.sampler.streams.get()).finish()
+    await platform.ended(job)
+    assert platform.kinds(job)[-2:] == ["image", "succeeded"]
+    assert not told
