@@ -59,7 +59,7 @@ def settle(
     """
     _at_most(len(request.controls), settings.max_controls, "controls", "controls")
     n = _count(request, settings)
-    steps = request.steps if request.steps is not None else manifest.defaults.steps
+    steps = request.steps if request.steps is not None else min(manifest.defaults.steps, settings.max_steps)
     _at_most(steps, settings.max_steps, "steps", "steps")
     specs = tuple(_control(control, f"controls.{i}", manifest) for i, control in enumerate(request.controls))
     pictures = tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from serve.tenancy.tenants import Limits, Tenant
-from tests.serve.api.conftest import TENANT, connected, new_key, problem_of
+from tests.serve.api.conftest import TENANT, b64, connected, new_key, picture, problem_of
 
 REQUEST = {"prompt": "a brass gear", "steps": 2, "width": 128, "height": 128}
 
@@ -126,6 +126,18 @@ async def test_a_teams_bounds_are_named(client, limited, limits, changes, field,
     problem = problem_of(await post(client, **changes), 422)
     assert problem["errors"][0]["field"] == field
     assert bound in problem["detail"]
+
+
+async def test_a_bundles_default_is_no_more_than_a_team_may_use(client, limited):
+    limited(max_steps=3)
+    answer = await post(client, steps=None)
+    assert (answer.status_code, answer.json()["parameters"]["steps"]) == (202, 3)
+
+
+async def test_a_map_takes_no_steps_of_a_team(app, client, limited, worker):
+    limited(max_steps=1)
+    answer = await client.post("/v1/controls/canny", json={"image": b64(picture())})
+    assert answer.status_code == 200
 
 
 async def test_a_team_cannot_be_given_more_than_the_operator_has(client, limited, settings):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+import torch
 
 from serve.engine.core import EngineClosed
 from serve.engine.loop import Engine
@@ -134,6 +135,22 @@ def test_a_bad_image_fails_alone(engine, heard, where):
             assert (kind, str(error)) == ("failed", "bad image 5")
         else:
             assert heard.kinds(image) == ["started", "stepped", "stepped", "stepped", "finished"]
+
+
+def test_a_batch_that_there_is_no_memory_for_is_stepped_in_parts(engine, model, heard, monkeypatch):
+    step = model.step
+
+    def short_of_memory(batch):
+        if len(batch.images) > 3:
+            model.batches.append(batch)
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return step(batch)
+
+    monkeypatch.setattr(model, "step", short_of_memory)
+    images = submit(engine, heard, *(picture(seed=i, steps=2) for i in range(8)))
+    run(engine)
+    assert {heard.last(image)[0] for image in images} == {"finished"}
+    assert {len(batch.images) for batch in model.stepped} == {2}
 
 
 def test_the_others_are_stepped_exactly_once_by_a_step_that_raises(engine, model, heard):
