@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "infra/terraform"
-RULES = ROOT / "k8s/helm/charts/observability/files/rules"
+RULES = ROOT / "ops/prometheus/rules"
 SETUP = ROOT.parent / "shared/tools/terraform-offline/setup.sh"
 
 

@@ -242,16 +242,38 @@ def test_one_switch_turns_to_azures_prometheus(charts, schemas, prometheus):
     assert not [fault for document in render.documents for fault in schemas.faults(document)]
 
 
-def test_rules_are_about_metrics_that_exist():
-    files = sorted((HELM / "charts" / "observability" / "files" / "rules").glob("*.yaml"))
-    used = {name for file in files for name in re.findall(r"\bcn_[a-z_]+", file.read_text())}
-    known = set(METRICS) | {f"{name}_{part}" for name in METRICS for part in ("bucket", "sum", "count")}
-    assert used
-    assert used <= known
+def test_the_clusters_prometheus_has_the_rules_and_dashboards_of_ops(charts):
+    render = charts.render(charts.file("prod"), terraform(), images(), {"observability": {"prometheus": "operator"}})
+    groups = [group for document in render.of("PrometheusRule") for group in document["spec"]["groups"]]
+    files = sorted((ROOT / "ops" / "prometheus" / "rules").glob("*.yml"))
+    assert groups == [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
+    boards = {
+        name: text
+        for d in render.of("ConfigMap")
+        if "grafana_dashboard" in d["metadata"]["labels"]
+        for name, text in d["data"].items()
+    }
+    assert boards == {file.name: file.read_text() for file in (ROOT / "ops" / "dashboards" / "json").glob("*.json")}
+
+
+def test_what_is_scraped_is_relabelled_alike_everywhere(charts):
+    render = charts.render(charts.file("prod"), terraform(), images(), {"observability": {"prometheus": "operator"}})
+    (api,) = render.one("ServiceMonitor", "api")["spec"]["endpoints"]
+    ports = render.one("PodMonitor", "ray")["spec"]["podMetricsEndpoints"]
+    chart = {"api": api["metricRelabelings"], "ray": ports[0]["metricRelabelings"]}
+    assert all(port["metricRelabelings"] == chart["ray"] for port in ports)
+    for file in ("prometheus/prometheus.yml", "docker/prometheus.yaml"):
+        jobs = yaml.safe_load((ROOT / "ops" / file).read_text())["scrape_configs"]
+        assert {job["job_name"]: [_camel(rule) for rule in job["metric_relabel_configs"]] for job in jobs} == chart
+
+
+def _camel(rule):
+    """A rule of Prometheus' own as its operator spells it."""
+    return {re.sub("_(.)", lambda found: found[1].upper(), name): value for name, value in rule.items()}
 
 
 def test_a_collector_is_whole_and_shut_off(charts, schemas):
-    wanted = {"observability": {"collector": {"enabled": True, "endpoint": "tempo.monitoring:4317"}}}
+    wanted = {"global": {"traces": {"endpoint": "tempo.monitoring:4317"}}}
     render = charts.render(charts.file("prod"), terraform(), images(), wanted)
     for check in checks.ALL:
         check(render)
@@ -259,6 +281,16 @@ def test_a_collector_is_whole_and_shut_off(charts, schemas):
     assert not [fault for document in render.documents for fault in schemas.faults(document)]
     settings = yaml.safe_load(render.one("ConfigMap", "collector")["data"]["collector.yaml"])
     assert settings["exporters"]["otlp"]["endpoint"] == "tempo.monitoring:4317"
+    (port,) = render.one("Service", "collector")["spec"]["ports"]
+    sent_to = render.one("ConfigMap", "serving-settings")["data"]["CN_OTLP_ENDPOINT"]
+    assert sent_to == f"http://collector.{render.namespace}.svc.cluster.local:{port['port']}"
+    assert settings["receivers"]["otlp"]["protocols"]["http"]["endpoint"].endswith(f":{port['port']}")
+    collector = Peer(
+        render.namespace, render.one("Deployment", "collector")["spec"]["template"]["metadata"]["labels"], {}
+    )
+    for name in ("api", "head", "sampler"):
+        assert allowed(render.documents, WHO[name], collector, 4318), name
+    assert not allowed(render.documents, WHO["team0"], collector, 4318)
 
 
 def test_a_team_may_come_by_a_release_of_its_own(charts, rendered):

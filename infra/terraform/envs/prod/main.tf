@@ -2,7 +2,7 @@
 
 locals {
   # The rules that the chart loads where Prometheus is the cluster's own.
-  rules = "${path.module}/../../../../k8s/helm/charts/observability/files/rules"
+  rules = "${path.module}/../../../../ops/prometheus/rules"
 }
 
 module "platform" {
@@ -28,7 +28,7 @@ module "platform" {
     gpu     = { vm_size = "Standard_NC24ads_A100_v4", gpu_model = "a100", max_count = 8, zones = ["1", "2"] }
     gpuspot = { vm_size = "Standard_NC24ads_A100_v4", gpu_model = "a100", max_count = 8, zones = ["1", "2"], spot = true }
   }
-  rules   = flatten([for name in fileset(local.rules, "*.yaml") : yamldecode(file("${local.rules}/${name}")).groups])
+  rules   = flatten([for name in fileset(local.rules, "*.yml") : yamldecode(file("${local.rules}/${name}")).groups])
   tenants = yamldecode(file(var.tenants_file)).tenants[*].name
   budget  = var.budget
 }

@@ -2,7 +2,7 @@
 # the keyword and skips the file. trivy reads it.
 
 variable "rules" {
-  description = "Rule groups in Prometheus' own form, `yamldecode(file(...)).groups` of ops/alerts: the same files are loaded in the cluster where Prometheus is there."
+  description = "Rule groups in Prometheus' own form, `yamldecode(file(...)).groups` of ops/prometheus/rules: the same files are loaded in the cluster where Prometheus is there."
   type = list(object({
     name     = string
     interval = optional(string, "1m")
