@@ -10,7 +10,6 @@ import yaml
 
 from serve.config import Settings
 from serve.registry import ENVIRONMENT
-from serve.telemetry import METRICS
 from tests.infra import checks
 from tests.infra.charts import (
     ENVIRONMENTS,
