@@ -100,24 +100,24 @@ class Deeds:
                 return
             at, failed = self.now(), ""
             try:
-                self._do(kind, number)
+                self._do(kind)
             except Exception as error:  # a deed that fails is a line of the report; the soak goes on
                 failed = repr(error)
             self.done.append(Deed(at, self.now(), kind, failed))
             self.say(f"{at:6.0f} s  {kind}, {self.now() - at:.1f} s{f': {failed}' if failed else ''}")
 
-    def _do(self, kind: str, number: int) -> None:
+    def _do(self, kind: str) -> None:
         if kind == "promote":
             promote(self.rig)
         elif kind == "rotate":
-            self._rotate(number)
+            self._rotate()
         else:
             self._kill(kind.removeprefix("kill "))
 
-    def _rotate(self, number: int) -> None:
+    def _rotate(self) -> None:
         """The keys of one team's callers, over the API; the teams take turns."""
         keys = dict(KEYS.validate_json(self.target.keys.read_bytes()))
-        team = sorted(keys)[number % len(keys)]
+        team = sorted(keys)[sum(deed.kind == "rotate" for deed in self.done) % len(keys)]
         keys[team] = rotate(self.target.url, self.admins[team], keys[team], GRACE_S)
         write_keys(self.target.keys, keys)
 

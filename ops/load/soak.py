@@ -41,7 +41,13 @@ SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Soaked:
-    """All of it."""
+    """All of it.
+
+    Attributes:
+        load: Times capacity; none where the rate was given and capacity not measured.
+        every: Seconds between two deeds.
+        warm_s: Seconds of each process's life, and of the run, that are left out of the verdicts.
+    """
 
     command: str
     began: datetime
@@ -49,7 +55,7 @@ class Soaked:
     commit: str
     machine: Mapping[str, object]
     database: str
-    load: float
+    load: float | None
     requests_s: float
     every: float
     warm_s: float
@@ -79,6 +85,7 @@ def soak(
     watch: Watch,
     say: Callable[[str], None],
     mix: Mix = MIX,
+    requests_s: float | None = None,
 ) -> Soaked:
     """Start a platform and soak it.
 
@@ -94,15 +101,18 @@ def soak(
         watch: Told of progress.
         say: Told of each change or kill.
         mix: What is asked for.
+        requests_s: Rate of the requests, where it is not to be 0.7 of what is measured first.
     """
     began, seconds = now(), 60 * minutes
     every = every or min(300.0, max(20.0, seconds / 12))
     step("starting the platform")
     with embedded(folder, database, mix, SETTINGS) as (rig, target, admins):
-        step("measuring what it can do")
-        gflop_s, _ = capacity(target, mix, backlog_s, folder, watch)
-        rate = LOAD * gflop_s / mean_gflop(mix)
-        step(f"{LOAD:g}x, {rate:.2f} requests/s, {minutes:g} min")
+        rate = requests_s
+        if rate is None:
+            step("measuring what it can do")
+            gflop_s, _ = capacity(target, mix, backlog_s, folder, watch)
+            rate = LOAD * gflop_s / mean_gflop(mix)
+        step(f"{rate:.2f} requests/s, {minutes:g} min")
         luck = random.Random(seed)
         trace = list(synthesize(mix, poisson(rate, seconds, luck), luck.randrange(1 << 32)))
         name = f"soak-{secrets.token_hex(4)}"
@@ -119,7 +129,7 @@ def soak(
         commit=commit(),
         machine=machine(),
         database="sqlite" if database is None else "postgresql",
-        load=LOAD,
+        load=LOAD if requests_s is None else None,
         requests_s=rate,
         every=every,
         warm_s=warm_s,
