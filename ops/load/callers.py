@@ -11,14 +11,13 @@ from typing import Any
 import gevent
 from locust.contrib.fasthttp import FAILURE_EXCEPTIONS
 
-from ops.load.caller import Caller
+from ops.load.caller import LONGEST_PAUSE_S, MISSED, Caller
 from ops.load.plan import Fault
 from ops.load.scene import Answer, Ended
 from serve.client.sse import Message, Parser
 
 PNG = b"\x89PNG\r\n\x1a\n"
 TERMINAL = frozenset({"succeeded", "failed", "cancelled"})
-LONGEST_PAUSE_S = 2.0
 RECONNECTS = 20
 """Streams in a row that may bring nothing before a follower asks for the job instead."""
 
@@ -30,7 +29,7 @@ class Sync(Caller):
         """Post, wait, and look at what came."""
         answer = self.post("/v1/images")
         if not answer.ok:
-            raise Ended("dropped" if answer.what == "504 deadline-missed" else "failed", answer.what)
+            raise Ended("dropped" if answer.what == MISSED else "failed", answer.what)
         made = [base64.b64decode(image["b64"]) for image in answer.json.get("images", ())]
         _check(made, self.request.shape.n)
 

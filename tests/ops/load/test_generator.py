@@ -57,7 +57,7 @@ def test_refusals_and_errors_are_told_apart(api: FakeApi, plan: Make, tmp_path: 
     assert ends == [
         ("refused", "429 quota-exceeded", 0),
         ("failed", "500 internal", 1),
-        ("dropped", "504 deadline-missed", 1),
+        ("dropped", "504 deadline-missed", 0),
         ("done", "", 0),
     ]
 
