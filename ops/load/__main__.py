@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from ops.load import page, soakpage
+from ops.load.calibration import NotCalibrated
 from ops.load.progress import Steps
 from ops.load.run import Load, embedded, measure, target, with_keys
 from ops.load.soak import soak as run_soak
@@ -23,6 +24,8 @@ from tests.services import Postgres
 
 ROOT = Path(__file__).parents[2]
 REPORTS = ROOT / "docs" / "load"
+WIDTH = 120
+"""Of tables that go to a file."""
 
 
 def main(
@@ -42,13 +45,13 @@ def main(
     record: Annotated[bool, typer.Option(help="Keep the report in docs/load, too.")] = False,
 ) -> None:
     """Measure what a platform can do, ask it for more and less than that, and say who got what how late."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH)
     command = "python -m ops.load " + shlex.join(sys.argv[1:])
     if url is not None and (soak is not None or not key):
         raise typer.BadParameter(
             "a platform that is there needs --key, and can't be soaked: its processes are not ours"
         )
-    with ExitStack() as stack:
+    with ExitStack() as stack, _told_plainly(console):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cn-load-", ignore_cleanup_errors=True)))
         store = stack.enter_context(_database(database))
         steps = Steps(console)
@@ -75,6 +78,16 @@ def main(
     _told(console, out, ("load.html", "load.json"), record)
     if any(load.errors or load.failures or load.missing for load in found.loads):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _told_plainly(console: Console) -> Iterator[None]:
+    """A platform that can't be measured is no error of ours: one line says why."""
+    try:
+        yield
+    except NotCalibrated as why:
+        console.print(f"the platform can't be measured: {why}", style="red", markup=False)
+        raise typer.Exit(2) from None
 
 
 def _numbers(text: str) -> list[float]:

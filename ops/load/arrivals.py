@@ -9,7 +9,7 @@ BURST = 4.0
 """How much more than the mean arrives in a burst."""
 
 BURST_S, LULL_S = 2.0, 10.0
-"""Mean lengths of a burst, and of a lull."""
+"""Lengths of a burst, and of the lull before the next."""
 
 
 def poisson(rate: float, seconds: float, luck: random.Random) -> Iterator[float]:
@@ -34,14 +34,16 @@ def bursty(
     burst_s: float = BURST_S,
     lull_s: float = LULL_S,
 ) -> Iterator[float]:
-    """A Poisson stream that is switched between two rates (an MMPP): the same mean, in bursts and lulls.
+    """A Poisson stream that is switched between two rates: the same mean, in bursts and lulls.
+
+    Bursts come at equal distances, the first at a random moment: so a short run has the mean, too.
 
     Args:
         rate: A second, on average.
         seconds: How long they come.
         luck: Decides.
         burst: The rate of a burst over the mean.
-        burst_s: Mean length of a burst; lengths are exponential.
+        burst_s: Length of a burst.
         lull_s: Of a lull.
 
     Raises:
@@ -51,10 +53,10 @@ def bursty(
     if not 1 <= burst <= 1 / share:
         raise ValueError(f"burst is {burst}: choose 1 to {1 / share:.2f}, or more would come than `rate` has")
     lull = (1 - share * burst) / (1 - share)
-    began, loud = 0.0, luck.random() < share
+    began = -luck.random() * (burst_s + lull_s)  # where the first cycle would have begun
     while began < seconds:
-        length = min(luck.expovariate(1 / (burst_s if loud else lull_s)), seconds - began)
-        now = rate * (burst if loud else lull)
-        if now > 0:
-            yield from (began + at for at in poisson(now, length, luck))
-        began, loud = began + length, not loud
+        for offset, length, now in ((0.0, burst_s, rate * burst), (burst_s, lull_s, rate * lull)):
+            if now > 0:
+                times = (began + offset + at for at in poisson(now, length, luck))
+                yield from (at for at in times if 0 <= at < seconds)
+        began += burst_s + lull_s

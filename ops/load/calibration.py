@@ -11,7 +11,7 @@ from itertools import repeat
 from pathlib import Path
 
 from ops.load.driver import Run, Watch, drive
-from ops.load.plan import Plan
+from ops.load.plan import Outcome, Plan
 from ops.load.trace import Mix, Request, Shape, synthesize
 from ops.load.work import gflop, mean_gflop
 
@@ -85,7 +85,9 @@ def calibrate(target: Target, mix: Mix, seconds: float, solos: int, folder: Path
     """
     alone = list(_alone(mix, solos))
     plan = Plan("solo", target.url, target.keys, target.pictures, alone, window=1)
-    solo_s = _medians(alone, _done(drive(plan, folder / "solo", watch)))
+    run = drive(plan, folder / "solo", watch)
+    _check_done(run.outcomes)
+    solo_s = _medians(alone, run)
     gflop_s, counted = capacity(target, mix, seconds, folder, watch)
     return Calibration(gflop_s, mean_gflop(mix), solo_s, counted)
 
@@ -102,8 +104,10 @@ def capacity(target: Target, mix: Mix, seconds: float, folder: Path, watch: Watc
     steady = replace(mix, cancelled=0.0, hangs_up=0.0)
     many = list(synthesize(steady, repeat(0.0, int(seconds * MOST_A_SECOND)), seed=0))
     plan = Plan("backlog", target.url, target.keys, target.pictures, many, window=WINDOW, seconds=seconds)
-    backlog = _done(drive(plan, folder / "backlog", watch))
-    counted = [one for one in backlog.outcomes if WARM_SHARE * seconds <= one.ended < seconds]
+    backlog = drive(plan, folder / "backlog", watch)
+    ended = [one for one in backlog.outcomes if one.ended < seconds]
+    _check_done(ended)
+    counted = [one for one in ended if one.ended >= WARM_SHARE * seconds]
     if len(counted) < FEWEST:
         raise NotCalibrated(f"{len(counted)} requests were done in {seconds:.0f} s: give the backlog more time")
     work = sum(gflop(many[one.number].shape) for one in counted) / (seconds * (1 - WARM_SHARE))
@@ -120,11 +124,10 @@ def _alone(mix: Mix, solos: int) -> Sequence[Request]:
     return [Request(i, 0.0, team, "sync", shape, i % mix.pictures, prompt, i) for i, shape in enumerate(order)]
 
 
-def _done(run: Run) -> Run:
-    ends = [one for one in run.outcomes if one.end != "done"]
+def _check_done(outcomes: Sequence[Outcome]) -> None:
+    ends = [one for one in outcomes if one.end != "done"]
     if ends:
         raise NotCalibrated(f"{len(ends)} requests were not done; the first: {ends[0].end} {ends[0].reason}")
-    return run
 
 
 def _medians(alone: Sequence[Request], run: Run) -> Mapping[Shape, float]:

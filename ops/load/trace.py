@@ -151,8 +151,8 @@ MIX = Mix(
 """For the shipped model on a CPU: half and three quarters of its native 128 pixels, so that a minute has many."""
 
 ASSUMED: Mapping[str, str] = {
-    "arrivals": "Poisson, or two rates switched at random (four times the mean in bursts of 2 s, every 12 s). Times "
-    "are in both public traces; a mean over 20 days (0.3 a second) says nothing of bursts, so theirs are assumed.",
+    "arrivals": "Poisson, or switched between two rates (four times the mean for 2 s, every 12 s). Times are in "
+    "both public traces; a mean over 20 days (0.3 a second) says nothing of bursts, so theirs are assumed.",
     "teams": "six, Zipf with exponent 1.2 (DiffusionDB has users, Katz two services; the exponent is assumed); the "
     "second has weight 2.",
     "steering": "40 % none, 35 % a photograph under canny, 25 % a map made before. Katz lists the ControlNets of each "

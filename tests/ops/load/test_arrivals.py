@@ -37,7 +37,13 @@ def test_bursts_are_bursts_and_poisson_is_not() -> None:
 def test_a_burst_of_all_there_is_leaves_silence_between() -> None:
     times = list(bursty(3.0, LONG_S, random.Random(1), burst=6.0, burst_s=2.0, lull_s=10.0))
     assert len(times) / LONG_S == pytest.approx(3.0, rel=0.1)
-    assert max(b - a for a, b in pairwise(times)) > 20
+    assert all(b - a < 2 or b - a > 8 for a, b in pairwise(times))
+
+
+def test_a_short_run_in_bursts_has_the_mean_too() -> None:
+    numbers = [len(list(bursty(3.0, 24.0, random.Random(seed)))) for seed in range(200)]
+    assert statistics.mean(numbers) == pytest.approx(72, rel=0.05)
+    assert statistics.stdev(numbers) < 12  # 8.5 is chance alone: the root of 72
 
 
 def test_bursts_can_not_be_more_than_all() -> None:
