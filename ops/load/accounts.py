@@ -59,7 +59,7 @@ def audit(rig: Rig, run: Run, deeds: Sequence[Deed]) -> Books:
     """Wait until everything has settled, and compare."""
     _settle(rig)
     with rig.reads.connect() as connection:
-        states = dict(connection.execute(sa.select(jobs.c.id, jobs.c.state)).tuples().all())
+        states = {row.id: row.state for row in connection.execute(sa.select(jobs.c.id, jobs.c.state))}
         keyed = sa.select(jobs.c.tenant, jobs.c.idempotency_key).where(jobs.c.idempotency_key.is_not(None))
         times = Counter(tuple(row) for row in connection.execute(keyed))
     accepted = [one for one in run.outcomes if one.job is not None]

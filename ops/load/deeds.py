@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import cycle
+from types import TracebackType
 
 import httpx
 
@@ -64,7 +65,7 @@ class Deeds:
         target: Whose keys are rotated.
         admins: Keys that may.
         every: Seconds from one to the next.
-        last: None begins after so many seconds.
+        last: None is due after so many seconds.
         now: Seconds from the start.
         say: Told of each.
 
@@ -88,8 +89,9 @@ class Deeds:
         self._thread.start()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is not None:
+            self._over.set()  # otherwise what is due is done, however slow the machine is
         if self._thread is not None:
             self._thread.join()
 
