@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services run test test-full test-gpu infra-check faults bench fairness bench-gpu check audit format lock clean
+.PHONY: help setup services run test test-full test-gpu infra-check faults load bench fairness bench-gpu check audit format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ infra-check: setup ## Check Terraform and charts offline (3 minutes; needs terra
 
 faults: setup ## Kill every kind of process under load, on both databases, and check the books (5 to 8 minutes each)
 	$(BIN)/python -m ops.faults --json build/faults.json
+
+load: setup ## Ask a platform for less and more than it can do, open loop: build/load/load.html (10 minutes; ARGS="--soak 120")
+	OMP_NUM_THREADS=1 $(BIN)/python -m ops.load $(ARGS)
 
 bench: setup ## Measure engine and pipeline on 2 quiet cores (12 min; ARGS="c1 c9 --quick --record" chooses)
 	OMP_NUM_THREADS=2 MKL_NUM_THREADS=2 $(BIN)/python -m ops.bench $(ARGS)

@@ -1,0 +1,55 @@
+"""The short edition of `python -m ops.load --soak`: all that is done to a platform in one, and the books at the end.
+
+Whether anything grows takes hours to say; here it is held that everything was watched.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from ops.faults.rig import ROLES
+from ops.load.deeds import ORDER
+from ops.load.leaks import generations
+from ops.load.soak import soak
+from ops.load.soakpage import write
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+
+def test_nothing_is_lost_while_models_keys_and_processes_change(tmp_path: Path) -> None:
+    found = soak(
+        tmp_path,
+        database=None,
+        minutes=2.5,
+        every=15.0,
+        backlog_s=0.0,
+        seed=1,
+        command="a test",
+        step=print,
+        watch=lambda run: None,
+        say=print,
+        requests_s=0.5,
+    )
+    write(found, tmp_path)
+    books = found.books
+    assert books.lost == []
+    assert books.failed == []
+    assert books.unexcused == []
+    assert (books.doubled, books.disorder, books.missing) == (0, 0, 0)
+    assert books.accepted + books.refused >= books.requests > 40
+    assert books.done > 0
+
+    assert [deed.failed for deed in found.deeds] == [""] * len(found.deeds)
+    assert {deed.kind for deed in found.deeds} == set(ORDER)
+
+    seen = Counter(name.rpartition(" ")[0] for name in generations(found.samples))
+    assert seen.keys() >= ROLES.keys()
+    for deed in found.deeds:
+        if deed.kill:
+            assert seen[deed.kind.removeprefix("kill ")] >= 2
+    assert {one.of.rpartition(" ")[0] for one in found.memory} == seen.keys()
+    assert found.samples[-1].rows["jobs"] >= books.accepted
+    assert (tmp_path / "soak.html").exists()
