@@ -25,11 +25,15 @@ from ops.load.plan import Plan
 from ops.load.run import embedded
 from ops.load.trace import MIX, Mix, synthesize
 from ops.load.work import mean_gflop
+from serve.deployments.chores import SWEEP_EVERY_S
 
 LOAD = 0.7
 PATIENCE_S = 180.0
 RETENTION_S = 90.0
 """Short, so that what expires does so while it is watched; far above what a caller takes to fetch its images."""
+
+SETTLED_S = RETENTION_S + 2 * SWEEP_EVERY_S
+"""After which as much expires as comes: before, files and rows grow whatever becomes of them."""
 
 SETTINGS = {
     "CN_LEASE": "6",  # a silent dispatcher is missed soon
@@ -136,7 +140,7 @@ def soak(
         deeds=deeds,
         samples=samples,
         memory=list(memory(samples, warm_s, warm_s)),
-        rest=[*handles(samples, warm_s, warm_s), *stored(samples, deeds, warm_s, warm_s)],
+        rest=[*handles(samples, warm_s, warm_s), *stored(samples, deeds, max(warm_s, SETTLED_S), warm_s)],
         books=books,
         waits=Waits.of([one.ended - trace[one.number].at for one in done]),
         late=Waits.of([max(0.0, one.sent - trace[one.number].at) for one in run.outcomes]),
