@@ -181,20 +181,23 @@ def _waits(
         found = np.searchsorted(claimed, came * (1 - 1e-9) - 1e-6) - 1
         starts.append(np.clip(found, np.arange(len(came)), len(ready) - 1)[:bins])
     again = day.vanished / mix.gflop_per_job / demand.jobs.sum()
-    waits: dict[str, list[tuple[Floats, Floats]]] = {tenant: [] for tenant in tenants}
+    at_once, jobs_of = np.arange(bins), np.zeros((len(tenants), len(LATENCIES)))
+    late = [np.flatnonzero(start != at_once) for start in starts]  # most of the time nobody waits in any line
     for shape in dict.fromkeys(shape for _, shape in demand.classes):
         columns = [(int(team[c]), demand.jobs[:, c]) for c, (_, one) in enumerate(demand.classes) if one == shape]
         for share, beside in zip(spreads[1].shares, _averaged(company, spreads[1].shares, shape, mix), strict=True):
             clock = _Rounds(shape, beside, ready, bin_s, mix)
+            prompt = clock.seconds(at_once)
             for index, counts in columns:
-                inside = clock.seconds(starts[index])
-                seconds = inside + (starts[index] - np.arange(bins)) * bin_s
-                parts = (
-                    (seconds, share * (1 - again) * counts),
-                    (seconds + inside / 2 + RETRY_S, share * again * counts),
-                )
-                waits[tenants[index]] += parts
-    return {tenant: _counted(parts) for tenant, parts in waits.items()}
+                inside, waited = prompt.copy(), np.zeros(bins)
+                inside[late[index]] = clock.seconds(starts[index][late[index]])
+                waited[late[index]] = (starts[index] - at_once)[late[index]] * bin_s
+                came = np.flatnonzero(counts)
+                seconds, own = (inside + waited)[came], share * counts[came]
+                jobs_of[index] += _counted(seconds, (1 - again) * own)
+                if again:
+                    jobs_of[index] += _counted(seconds + inside[came] / 2 + RETRY_S, again * own)
+    return {tenant: Waits(LATENCIES[jobs > 0], jobs[jobs > 0]) for tenant, jobs in zip(tenants, jobs_of, strict=True)}
 
 
 def _averaged(company: Floats, shares: Floats, shape: Shape, mix: Mix) -> Floats:
@@ -232,10 +235,7 @@ class _Rounds:
         return np.asarray(np.interp(until, self._done, self._edges) + after - began + self._around)
 
 
-def _counted(parts: list[tuple[Floats, Floats]]) -> Waits:
+def _counted(seconds: Floats, jobs: Floats) -> Floats:
     """Jobs by `LATENCIES`."""
-    jobs = np.zeros(len(LATENCIES))
-    for seconds, counts in parts:
-        jobs += np.bincount(np.searchsorted(LATENCIES, seconds).clip(max=len(LATENCIES) - 1), counts, len(LATENCIES))
-    kept = jobs > 0
-    return Waits(LATENCIES[kept], jobs[kept])
+    place = np.rint(np.log(seconds / LATENCIES[0]) / np.log(LATENCIES[1] / LATENCIES[0])).astype(int)
+    return np.bincount(place.clip(0, len(LATENCIES) - 1), jobs, len(LATENCIES))

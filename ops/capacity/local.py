@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +51,14 @@ class Local:
     Args:
         teams: Sends jobs.
         maps: The key of each team's control map, by size.
+        processes: Those of a role, by id.
     """
 
-    def __init__(self, teams: Teams, maps: Mapping[tuple[str, int, int], str]) -> None:
+    def __init__(
+        self, teams: Teams, maps: Mapping[tuple[str, int, int], str], processes: Callable[[str], list[int]]
+    ) -> None:
         self.teams = teams
+        self.processes = processes
         self._maps = maps
 
     def alone(self, shape: Shape) -> Done:
@@ -68,6 +72,10 @@ class Local:
             time.sleep(max(0.0, began + one.at - time.monotonic()))
             sent.append((one.tenant, one.shape, self._send(one.tenant, one.shape)))
         return self._done(sent)
+
+    def burst(self, tenant: str, shape: Shape, count: int) -> list[Done]:
+        """Equal jobs, all at once."""
+        return self._done([(tenant, shape, self._send(tenant, shape)) for _ in range(count)])
 
     def _send(self, tenant: str, shape: Shape) -> str:
         control: tuple[ControlSpec, ...] = ()
@@ -112,7 +120,7 @@ def platform(folder: Path, sizes: Sequence[tuple[int, int]]) -> Iterator[Local]:
             for tenant in TENANTS
             for width, height in sizes
         }
-        local = Local(found, maps)
+        local = Local(found, maps, rig.processes)
         for width, height in sizes:
             local.alone(Shape(width=width, height=height, steps=2, n=8, controls=1))
         yield local
