@@ -238,4 +238,4 @@ class _Rounds:
 def _counted(seconds: Floats, jobs: Floats) -> Floats:
     """Jobs by `LATENCIES`."""
     place = np.rint(np.log(seconds / LATENCIES[0]) / np.log(LATENCIES[1] / LATENCIES[0])).astype(int)
-    return np.bincount(place.clip(0, len(LATENCIES) - 1), jobs, len(LATENCIES))
+    return np.asarray(np.bincount(place.clip(0, len(LATENCIES) - 1), jobs, len(LATENCIES)), dtype=float)
