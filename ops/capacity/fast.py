@@ -130,7 +130,7 @@ def _serve(
     risk = -np.expm1(-gpu.interruptions_per_hour * bin_s / 3600)
     teams = work.sum(axis=0) / work.sum()
     waiting, held, bins = np.zeros(work.shape[1]), 0.0, len(work)
-    seats, full = mix.jobs * each, full_rate(mix)
+    full = full_rate(mix)
     nothing = np.zeros(work.shape[1])
     while (number := len(day.ready)) < bins or waiting.sum() > 1e-6 * each or held > 0.5 * each:
         now = number * bin_s
@@ -150,7 +150,8 @@ def _serve(
             day.vanished += lost
             came = came + lost * teams
         waiting = waiting + came
-        claimed = shared(waiting, share, max(0.0, fleet.ready * seats - held))
+        room = fleet.ready * mix.jobs + mix.over * (fleet.ready > 0)
+        claimed = shared(waiting, share, max(0.0, room * each - held))
         waiting = np.maximum(0.0, waiting - claimed)
         held += float(claimed.sum())
         day.paid.append(fleet.paid)
@@ -220,11 +221,14 @@ class _Rounds:
 
     def __init__(self, shape: Shape, beside: Floats, ready: Floats, bin_s: float, mix: Mix) -> None:
         table = mix.gpu.table
-        rounds = [mix.round_s(jobs, shape) for jobs in range(mix.deepest + 1)]
-        self._round_s = np.interp(beside, np.arange(mix.deepest + 1), rounds)
+        others = range(mix.deepest + 1)
+        self._round_s = np.interp(beside, others, [mix.round_s(jobs, shape) for jobs in others])
         self._done = np.concatenate([[0.0], np.cumsum(np.where(ready > 0, bin_s / self._round_s, 0.0))])
         self._edges = np.arange(len(ready) + 1) * bin_s
-        self._steps = shape.steps * turns(shape, mix.gpu) + 0.5 * np.minimum(1.0, beside)
+        seated = np.interp(
+            beside, np.arange(mix.deepest + 1), [mix.seated_after(k, shape) for k in range(mix.deepest + 1)]
+        )
+        self._steps = shape.steps * turns(shape, mix.gpu) + 0.5 * np.minimum(1.0, beside) + seated
         self._around = shape.n * table.size(shape.width, shape.height).image + table.before_s + table.after_s
 
     def seconds(self, start: npt.NDArray[np.int64]) -> Floats:

@@ -65,9 +65,16 @@ class Mix:
             weights @ [one.n * gpu.table.size(one.width, one.height).image for one in shapes] / self.images_per_job
         )
         self._lines = _lines(gpu, shapes, weights * images * steps, architecture)
+        self._same = {(line.size.width, line.size.height): line.share for line in self._lines}
         resident = weights * steps  # of the jobs that are there at a moment: long ones are there for longer
-        rows = float(resident @ (images * [shape.rows for shape in shapes]) / resident.sum())
+        # A full sampler has a seat for a job's next image when one comes free: jobs of many are there for longer yet.
+        last = np.array([(min(one.n, seats(one, gpu)) - 1) / seats(one, gpu) for one in shapes]) * self.steps_per_image
+        full = weights * (steps * [turns(one, gpu) for one in shapes] + last)
+        rows = float(full @ (images * [shape.rows for shape in shapes]) / full.sum())
         self.jobs = max(1.0, gpu.claimed_rows / rows)
+        sizes = images * [shape.rows for shape in shapes]
+        # The last job that is claimed may need more rows than are left: half of one that was met by chance, on average.
+        self.over = max(0.0, float(weights @ sizes**2 / (weights @ sizes) - 1) / 2) / rows
         self._sizes = np.zeros(max(images) + 1)
         np.add.at(self._sizes, images, resident / resident.sum())
         self.deepest = 3 * math.ceil(self.jobs) + 3
@@ -103,6 +110,17 @@ class Mix:
         return float(
             max(self._own[shape], self._mean(self._rounds, beside, images) + self._own[shape] - self._rounds[images])
         )
+
+    def seated_after(self, beside: int, shape: Shape) -> float:
+        """Rounds until the last image of a job has a seat, on a sampler with so many other jobs.
+
+        Seats come free one by one, all of them in as many rounds as an image has steps.
+        """
+        most = seats(shape, self.gpu)
+        chances = self._chances[beside]
+        others = np.arange(len(chances)) * self._same.get((shape.width, shape.height), 1.0)
+        without = np.clip(others + min(shape.n, most) - most, 0, None)
+        return float(chances @ without) * self.steps_per_image / most
 
     def _mean(self, table: Floats, jobs: int, more: int) -> float:
         chances = self._chances[jobs]

@@ -22,6 +22,8 @@ def frontier(path: Path, series: Mapping[str, Points], labels: str = "share of a
     axes.set_xlabel(f"p99 of a job, s (labels: {labels})")
     axes.set_ylabel("cost of 1,000 images, USD")
     axes.set_xscale("log")
+    for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        which("{x:g}")
     axes.set_ylim(bottom=0)
     axes.legend()
     _save(figure, path)

@@ -48,8 +48,9 @@ def test_a_fleet_with_more_jobs_ends_more_and_has_more_company(easy: Gpu, many: 
     jobs = np.linspace(0.1, 8, 30)
     rates = [spread.rate(one) for one in jobs]
     company = np.diff(CUTS) @ spread.beside(jobs)
-    assert rates == sorted(rates)
-    assert (np.diff(company) >= 0).all()
+    assert (np.diff(rates) >= -1e-9).all()
+    assert (np.diff(company) >= -1e-9).all()
+    assert rates[-1] > 1.2 * rates[5]
     assert company[-1] > 4
 
 
