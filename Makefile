@@ -6,6 +6,7 @@ BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup services run test test-full test-gpu infra-check faults load bench fairness bench-gpu check audit format lock clean
+.PHONY: help setup services run test test-full test-gpu infra-check faults bench fairness capacity bench-gpu check audit format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}'
@@ -53,6 +54,10 @@ bench: setup ## Measure engine and pipeline on 2 quiet cores (12 min; ARGS="c1 c
 
 fairness: setup ## Who waits for whom: the fair order on a virtual clock, on both databases (3 min; ARGS="--service --record")
 	OMP_NUM_THREADS=1 $(BIN)/python -m ops.fairness $(ARGS)
+
+capacity: setup ## Fit the capacity simulator to this machine, then predict other loads and run them (7 min on 2 quiet cores; ARGS=--record)
+	OMP_NUM_THREADS=1 $(BIN)/python -m ops.capacity calibrate $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m ops.capacity predict $(ARGS)
 
 bench-gpu: setup ## Measure the engine at full size on a CUDA device (8 minutes)
 	$(BIN)/python -m ops.bench.gpu

@@ -126,6 +126,7 @@ class PlainLine:
     turns: dict[str, Turn] = field(default_factory=dict)
     waiting: dict[str, dict[Priority, dict[int, Offer]]] = field(default_factory=dict)
     running: dict[int, tuple[Offer, float]] = field(default_factory=dict)
+    charged: set[int] = field(default_factory=set)
 
     @property
     def _capacity(self) -> Capacity:
@@ -160,6 +161,7 @@ class PlainLine:
                 for number, offer in offers.items():
                     del self.waiting[offer.tenant][offer.priority][number]
                     self.running[number] = offer, now
+                self.charged.update(offers)
                 self.turns |= wanted.turns
                 return list(offers)
             for number in hopeless:
@@ -169,6 +171,13 @@ class PlainLine:
     def finish(self, number: int) -> None:
         """It is done."""
         del self.running[number]
+
+    def put_back(self, number: int) -> None:
+        """Its attempt was lost: it comes at its old place, and is not charged again."""
+        offer, _ = self.running.pop(number)
+        self.submit(number, offer)
+        line = self.waiting[offer.tenant][offer.priority]
+        self.waiting[offer.tenant][offer.priority] = dict(sorted(line.items()))
 
     @property
     def _queue(self) -> Queue:
@@ -190,7 +199,7 @@ class PlainLine:
                 for number in late:
                     del line[number]
                 for number, offer in islice(line.items(), most):
-                    price = charge(offer.cost.gflop, first=True)
+                    price = charge(offer.cost.gflop, first=number not in self.charged)
                     heads.setdefault(tenant, []).append(Head(f"{number:09}", tenant, offer.at, offer.cost.rows, price))
         return heads
 
