@@ -60,12 +60,12 @@ def answered(name: str, status: int = 200) -> Outcome:
     return Outcome(Request(name, {}), status, 1.0, b"no")
 
 
-def test_where_late_is_welcome_each_must_have_its_picture(crowd: Crowd) -> None:
+def test_before_the_clock_starts_each_must_have_its_picture(crowd: Crowd) -> None:
     with pytest.raises(Unequal, match="429 no"):
         check([answered("a", 429)], crowd)
 
 
-def test_where_it_is_not_only_pictures_are_compared(crowd: Crowd) -> None:
+def test_under_load_what_came_is_compared(crowd: Crowd) -> None:
     check([answered("a", 429)], crowd, every=False)
 
 
