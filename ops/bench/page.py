@@ -15,7 +15,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from ops.bench.serving import TITLE
+from ops.bench.serving import DRIFT, TITLE
 
 PAGE = Path("docs/benchmarks.md")
 PLOT = Path("images/bench-serve.svg")  # beside the page
@@ -53,15 +53,16 @@ the serving differs:
 - **serve.batch** is a plain Ray Serve app with `@serve.batch`, tuned by the grid below. A batch ends together.
 - **platform** is all of this repository.
 
-Images differ in steps ({steps}), guidance, window, prompt and picture. They arrive by a seeded Poisson process whether
-or not the server keeps up, and latency counts from when a request was due. *In time* is within three times what an
+Images differ in steps ({steps}), guidance, window, prompt and picture. They arrive by a seeded Poisson process,
+whether or not the server keeps up, and latency counts from when a request was due. *In time* is within three times what an
 image of so many steps takes in a full batch, over all that were due. Above the engine's capacity clients hang up when
 that time is over, whoever serves them; the platform is told it as `deadline_s`, so that it may refuse at once. Without
 that, latencies above capacity would say only how long the run was.
 
 {scores}
 
-One at a time makes {solo:.2g} of these images a second, the engine {capacity:.2g}.
+One at a time makes {solo:.2g} of these images a second, the engine {capacity:.2g}. Whether the machine stayed the same:
+eight of them took the engine alone {drift}.
 
 {grid}
 
@@ -108,6 +109,7 @@ def text(run: Mapping[str, Any]) -> str:
         scores=_markdown(*_parts(scores)),
         solo=detail["one at a time, images a second"],
         capacity=detail["engine, images a second"],
+        drift=", ".join(f"{seconds:.2f} s before {name}" for name, seconds in detail[DRIFT].items()),
         grid=_markdown(*_parts(grid)),
     )
 

@@ -43,6 +43,7 @@ COLUMNS = [
     *("server", "load", "images a second", "arrivals", "in time", "p50 s", "p99 s"),
     *("refused", "given up", "hung up", "failed"),
 ]
+DRIFT = "the same backlog before each server, seconds"
 GRID_COLUMNS = ["may share a batch, images, wait", "in time", "p50 s"]
 GRID_TITLE = f"How `@serve.batch` was tuned, at {TUNED_AT:g} of the engine's capacity"
 
@@ -127,7 +128,7 @@ def measure(bench: Bench) -> list[Figure | Table]:
         "engine, images a second": crowd.capacity,
         "limits s, by steps": {str(crowd.asked[n]["steps"]): limit for n, limit in crowd.limits.items()},
         "threads": threads,
-        "the same backlog before each server, seconds": drift.seconds,
+        DRIFT: drift.seconds,
     }
     figures = [
         Figure(

@@ -12,7 +12,7 @@ from ops.bench.figure import Figure
 from ops.bench.goodput import Score
 from ops.bench.page import main, text
 from ops.bench.report import Report
-from ops.bench.serving import GRID_COLUMNS, GRID_TITLE, Load, table
+from ops.bench.serving import DRIFT, GRID_COLUMNS, GRID_TITLE, Load, table
 from ops.bench.table import Table
 
 LOADS = (Load("0.6 of one at a time", 0.6, 1.5, True), Load("2 of the engine", 2.0, 8.0, False))
@@ -20,6 +20,7 @@ DETAIL = {
     "limits s, by steps": {"4": 1.5, "8": 3.0},
     "one at a time, images a second": 2.5,
     "engine, images a second": 4.0,
+    DRIFT: {"platform": 2.0, "peer": 2.125},
 }
 
 
@@ -57,6 +58,7 @@ def test_the_page_holds_what_was_measured(tmp_path: Path) -> None:
         "| platform | 2 of the engine | 8 | 10 | 0.4 | 0.5 | 2.5 | 1 | 2 | 1 | 1 |",
         "| key, at most 8, 0.1 s (taken) | 0.25 | 1.5 |",
         "steps (4, 8)",
+        "2.00 s before platform, 2.12 s before peer",
         "(images/bench-serve.svg)",
     ):
         assert part in written
