@@ -54,10 +54,10 @@ the serving differs:
 - **platform** is all of this repository.
 
 Images differ in steps ({steps}), guidance, window, prompt and picture. They arrive by a seeded Poisson process,
-whether or not the server keeps up, and latency counts from when a request was due. *In time* is within three times what an
-image of so many steps takes in a full batch, over all that were due. Above the engine's capacity clients hang up when
-that time is over, whoever serves them; the platform is told it as `deadline_s`, so that it may refuse at once. Without
-that, latencies above capacity would say only how long the run was.
+whether or not the server keeps up, and latency counts from when a request was due. *In time* is within three times
+what an image of so many steps takes in a full batch, over all that were due. Above the engine's capacity clients hang
+up when that time is over, whoever serves them; the platform is told it as `deadline_s`, so that it may refuse at once.
+Without that, latencies above capacity would say only how long the run was.
 
 {scores}
 
