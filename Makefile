@@ -7,6 +7,7 @@ BIN    := $(VENV)/bin
 .DEFAULT_GOAL := help
 .PHONY: help setup services run test test-full test-gpu infra-check faults load bench fairness bench-gpu check audit format lock clean
 .PHONY: help setup services run test test-full test-gpu infra-check faults bench fairness capacity bench-gpu check audit format lock clean
+.PHONY: help setup services run test test-full test-gpu infra-check faults bench bench-serve fairness bench-gpu check audit format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}'
@@ -51,6 +52,10 @@ load: setup ## Ask a platform for less and more than it can do, open loop: build
 
 bench: setup ## Measure engine and pipeline on 2 quiet cores (12 min; ARGS="c1 c9 --quick --record" chooses)
 	OMP_NUM_THREADS=2 MKL_NUM_THREADS=2 $(BIN)/python -m ops.bench $(ARGS)
+
+bench-serve: setup ## The platform beside the engine alone and two peers under equal arrivals, 2 quiet cores (12 min; ARGS="--quick --record")
+	$(BIN)/python -m ops.bench c8 serving --json data/bench/serve.json $(ARGS)
+	$(if $(findstring --record,$(ARGS)),$(BIN)/python -m ops.bench.page data/bench/serve.json)
 
 fairness: setup ## Who waits for whom: the fair order on a virtual clock, on both databases (3 min; ARGS="--service --record")
 	OMP_NUM_THREADS=1 $(BIN)/python -m ops.fairness $(ARGS)

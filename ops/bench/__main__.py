@@ -15,7 +15,19 @@ import torch
 import typer
 from rich.console import Console
 
-from ops.bench import capacity, durability, join, mixture, profile, redundancy, single, tail, variants
+from ops.bench import (
+    capacity,
+    durability,
+    efficiency,
+    join,
+    mixture,
+    profile,
+    redundancy,
+    serving,
+    single,
+    tail,
+    variants,
+)
 from ops.bench.bench import Bench
 from ops.bench.effort import FULL, QUICK
 from ops.bench.equality import Unequal
@@ -38,8 +50,11 @@ MEASURES: dict[str, Callable[[Bench], Sequence[Figure | Table]]] = {
     "variants": variants.measure,
     "compile": variants.compiled,
     "durability": durability.measure,
+    "c8": efficiency.measure,
+    "serving": serving.measure,
 }
-APART = {"compile", "durability"}  # only where they are asked for by name: one fails often, one starts the platform
+APART = {"compile", "durability", "c8", "serving"}
+"""Only where they are asked for by name: one fails often, the others start the platform."""
 
 
 def main(

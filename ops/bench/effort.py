@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,13 @@ class Effort:
         joins: Images that join a running batch.
         single_steps: Of the one image that diffusers makes too.
         calls: Alternated calls over HTTP and past it.
+        served: Images that wait at the start over HTTP.
+        singles: Alternated images over HTTP and without, nothing else running.
+        crowd: Images that differ, of those that arrive over HTTP.
+        lead_in: Seconds of arrivals that count for nothing.
+        load: Seconds of arrivals after them.
+        batches: Modes, largest batches (images) and waits (mean solo times) that `@serve.batch` is tuned over.
+        tuning: Seconds of arrivals for each of them.
     """
 
     rounds: int
@@ -38,6 +46,13 @@ class Effort:
     joins: int
     single_steps: int
     calls: int
+    served: int
+    singles: int
+    crowd: int
+    lead_in: float
+    load: float
+    batches: tuple[tuple[Literal["key", "any"], ...], tuple[int, ...], tuple[float, ...]]
+    tuning: float
 
 
 FULL = Effort(
@@ -54,6 +69,13 @@ FULL = Effort(
     joins=150,
     single_steps=20,
     calls=200,
+    served=24,
+    singles=20,
+    crowd=40,
+    lead_in=6.0,
+    load=22.0,
+    batches=(("key", "any"), (4, 8), (0.25, 1.0)),
+    tuning=10.0,
 )
 
 QUICK = Effort(
@@ -70,4 +92,11 @@ QUICK = Effort(
     joins=50,
     single_steps=20,
     calls=40,
+    served=16,
+    singles=6,
+    crowd=12,
+    lead_in=2.0,
+    load=6.0,
+    batches=(("key", "any"), (8,), (0.5,)),
+    tuning=4.0,
 )

@@ -25,6 +25,13 @@ SMOKE = Effort(
     joins=3,
     single_steps=1,
     calls=2,
+    served=2,
+    singles=1,
+    crowd=4,
+    lead_in=0.0,
+    load=1.0,
+    batches=(("any",), (2,), (0.5,)),
+    tuning=1.0,
 )
 
 

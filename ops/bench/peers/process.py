@@ -1,0 +1,82 @@
+"""A peer that listens: started, waited for, and ended with all that it started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from ops.faults.rig import free_port
+
+READY_WITHIN_S = 120.0
+ENDED_WITHIN_S = 30.0
+
+
+@contextmanager
+def locked(threads: int) -> Iterator[str]:
+    """`peers.locked`; yields its URL."""
+    port = free_port()
+    with _running("locked", [str(port), str(threads)], port) as url:
+        yield url
+
+
+@contextmanager
+def batched(threads: int) -> Iterator[str]:
+    """`peers.batched`; yields its URL."""
+    port = free_port()
+    with (
+        tempfile.TemporaryDirectory(prefix="cn-batched-") as folder,
+        _running("batched", [str(port), folder, str(threads)], port) as url,
+    ):
+        yield url
+
+
+@contextmanager
+def _running(name: str, arguments: list[str], port: int) -> Iterator[str]:
+    url = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory(prefix=f"cn-{name}-") as folder:
+        log = Path(folder) / "log"
+        with log.open("wb") as file:
+            command = [sys.executable, "-m", f"ops.bench.peers.{name}", *arguments]
+            process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
+        try:
+            _wait_until_ready(url, process, log)
+            yield url
+        finally:
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(ENDED_WITHIN_S)
+            for pid in session(process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while True:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/healthz", timeout=5).status_code == httpx.codes.OK:
+                return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the peer is not ready:\n{log.read_text(errors='replace')[-4000:]}")
+        time.sleep(0.1)
+
+
+def session(leader: int) -> list[int]:
+    """The processes of a session, which is all that its leader started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(ProcessLookupError):
+            if entry.name.isdigit() and os.getsid(int(entry.name)) == leader:
+                found.append(int(entry.name))
+    return found
