@@ -46,6 +46,6 @@ def test_what_waits_is_counted_by_what_it_waits_for(store: JobStore, spec: JobSp
     assert store.waiting() == Waiting(0, 0.0, 0)
     for _ in range(3):
         submit(store, spec, "red")
-    store.submit("blue", spec, MODEL, cost=Cost(gflop=0.5))
     store.claim("d", 30, 1)
+    store.submit("blue", spec, MODEL, cost=Cost(gflop=0.5))
     assert store.waiting() == Waiting(jobs=2, gflop=16.0, maps=1)
