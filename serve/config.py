@@ -52,10 +52,23 @@ class Settings(BaseSettings):
         "auto", description="Of the networks; auto is float32 on a CPU, where bfloat16 is up to twice as fast."
     )
     sampler_gpus: float | None = Field(None, ge=0, description="GPUs per sampler; 1 where there is one when absent.")
-    sampler_replicas: tuple[int, int] = Field((1, 1), description="Fewest and most samplers.")
+    sampler_replicas: tuple[int, int] = Field(
+        (1, 1), description="Fewest and most samplers, as JSON; with a fewest of 0 there are none while nothing waits."
+    )
     imaging_replicas: tuple[int, int] = Field((1, 2), description="Fewest and most imaging replicas.")
     sampler_threads: int | None = Field(
         None, ge=1, description="Torch threads of a CPU sampler; all cores when absent."
+    )
+    clear_within: float = Field(
+        60.0,
+        gt=0,
+        description="Seconds in which samplers are to do what waits and runs: more come where it takes longer.",
+    )
+    scale_down_after: float = Field(
+        300.0, ge=0, description="Seconds for which fewer replicas must have done before there are fewer."
+    )
+    scale_to_zero_after: float = Field(
+        600.0, ge=0, description="Likewise before the last sampler goes, where there may be none."
     )
     previews: int = Field(0, ge=0, le=256, description="Longer side of a running job's previews; 0 makes none.")
     max_rows: int = Field(16, ge=2, le=32, description="Most UNet rows in one batch.")
@@ -123,6 +136,20 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _replicas_are_a_range(self) -> Settings:
+        least = {"sampler_replicas": 0, "imaging_replicas": 1}  # samplers may all go: the dispatcher knows what waits
+        for name, smallest in least.items():
+            fewest, most = getattr(self, name)
+            if not smallest <= fewest <= most or most < 1:
+                raise ValueError(f"{name} is {[fewest, most]}: choose the fewest from {smallest}, the most from 1")
+        if self.scale_to_zero_after < self.scale_down_after:
+            raise ValueError(
+                f"scale_to_zero_after is {self.scale_to_zero_after:g}: choose at least scale_down_after, which is "
+                f"{self.scale_down_after:g}, as the last sampler is the dearest to bring back"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _identity_is_proven(self) -> Settings:
         if self.anonymous is not None and not is_loopback(self.host):
             raise ValueError(f"anonymous is {self.anonymous!r} and host is {self.host}: choose a loopback address")
@@ -143,15 +170,17 @@ class Settings(BaseSettings):
                 raise ValueError(f"{host!r} is no host: write hooks.example.com or *.example.com, :port if not 443")
         return hosts
 
-    @property
-    def claimed_rows(self) -> int:
+    def claimed_rows(self, samplers: int) -> int:
         """UNet rows that a dispatcher has claimed and that are not sampled yet, at most.
 
         What fills every sampler's batch, and an eighth more that imaging prepares meanwhile, so that seats don't wait.
         Not more: what was claimed is out of the fair order and stands in the engine's line, before whoever comes
-        (`python -m ops.fairness` shows what that costs).
+        (`python -m ops.fairness` shows what that costs), and a sampler that comes would find nothing left to do.
+
+        Args:
+            samplers: That run.
         """
-        seats = self.sampler_replicas[1] * self.max_rows
+        seats = samplers * self.max_rows
         return self.rows_in_flight or seats + max(2, seats // 8)
 
     @property

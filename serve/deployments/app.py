@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from ray import serve as ray_serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
@@ -9,9 +11,13 @@ from ray.serve.config import AutoscalingConfig
 from serve.config import Settings
 from serve.deployments.dispatcher import Dispatcher
 from serve.deployments.imaging import Imaging
+from serve.deployments.names import NAME
 from serve.deployments.sampler import Sampler
 
-NAME = "controlnet"
+__all__ = ["NAME", "build"]
+
+TELL_EVERY = 1.0  # seconds between reports of a dispatcher to Serve's controller
+IMAGING_WAIT = 10.0  # seconds for which imaging must have had too many calls: a peak is over before a replica has come
 
 
 def build(settings: Settings, gpus: float) -> Application:
@@ -23,29 +29,50 @@ def build(settings: Settings, gpus: float) -> Application:
     """
     # A job's call must outlive a rolling update: 20 s, the default, would cut long jobs off.
     drain = settings.job_timeout
+    fewest, most = settings.sampler_replicas
     sampler = ray_serve.deployment(
         name="sampler",
-        autoscaling_config=_between(settings.sampler_replicas, target=4.0),
-        max_ongoing_requests=settings.claimed_rows,  # a job takes a row at least: the dispatcher's bound is the one
+        autoscaling_config=AutoscalingConfig(
+            min_replicas=fewest,
+            max_replicas=most,
+            upscale_delay_s=0.0,  # what waits is known, not guessed from a rate
+            downscale_delay_s=settings.scale_down_after,
+            downscale_to_zero_delay_s=settings.scale_to_zero_after,
+        ),
+        # A job takes a row at least: the dispatcher's bound is the one.
+        max_ongoing_requests=settings.claimed_rows(most),
         ray_actor_options={"num_gpus": gpus, "num_cpus": 0.5},
         graceful_shutdown_timeout_s=drain,
         health_check_period_s=5.0,
     )(Sampler).bind(settings)
+    fewest, most = settings.imaging_replicas
     imaging = ray_serve.deployment(
         name="imaging",
-        autoscaling_config=_between(settings.imaging_replicas, target=4.0),
+        autoscaling_config=AutoscalingConfig(
+            min_replicas=fewest,
+            max_replicas=most,
+            upscale_delay_s=IMAGING_WAIT,
+            downscale_delay_s=settings.scale_down_after,
+        ),
         max_ongoing_requests=16,
         ray_actor_options={"num_cpus": 0.25},
     )(Imaging).bind(settings)
     return ray_serve.deployment(
         name="dispatcher",
-        num_replicas=1,
+        autoscaling_config=_one_that_tells(),
         ray_actor_options={"num_cpus": 0.1},
         graceful_shutdown_timeout_s=5.0,
         health_check_period_s=5.0,
     )(Dispatcher).bind(settings, imaging, sampler)
 
 
-def _between(replicas: tuple[int, int], target: float) -> AutoscalingConfig:
-    fewest, most = replicas
-    return AutoscalingConfig(min_replicas=fewest, max_replicas=most, target_ongoing_requests=target)
+def _one_that_tells() -> AutoscalingConfig:
+    """One replica, always; the policy hears of deployments that scale only, and of this one it must hear.
+
+    `metrics_interval_s` is deprecated for the sake of an environment variable that nothing in Ray 2.60 reads.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return AutoscalingConfig(
+            min_replicas=1, max_replicas=1, metrics_interval_s=TELL_EVERY, look_back_period_s=5 * TELL_EVERY
+        )

@@ -46,6 +46,7 @@ class Chores:
         store: Has the locks and the outbox.
         signals: Of the same database.
         tick: Of the reconciler.
+        followed: Whether a later cluster has taken over: its reconciler is the one.
         delivered: Told how each attempt at a webhook ended.
         tracing: Of the dispatcher.
     """
@@ -57,6 +58,7 @@ class Chores:
         store: JobStore,
         signals: Signals,
         tick: Callable[[], Awaitable[object]],
+        followed: Callable[[], bool],
         delivered: Callable[[str], object],
         tracing: Tracing,
     ) -> None:
@@ -65,6 +67,7 @@ class Chores:
         self._store = store
         self._signals = signals
         self._tick = tick
+        self._followed = followed
         self._webhooks = Webhooks(
             store,
             Sender(settings.webhook_hosts).post,
@@ -89,7 +92,9 @@ class Chores:
     async def _reconcile(self) -> None:
         while True:
             with _away():
-                if await self._mine(RECONCILER, LOCK_TTL):
+                if self._followed():
+                    await self._mine(RECONCILER, 0)
+                elif await self._mine(RECONCILER, LOCK_TTL):
                     await self._tick()
             await asyncio.sleep(self._settings.reconcile_every)
 

@@ -4,8 +4,9 @@ It is the only part of Ray that writes SQL. Every write carries the lease's fenc
 (too slow, cut off, thought dead) cannot change what the new owner does. It holds one streaming call per job for the
 job's whole life.
 
-It claims as many UNet rows as samplers hold and a little more. Everything else stays in the store, where the order is
-fair; what was claimed stands in the engine's line, where it is first come, first served.
+It claims as many UNet rows as the samplers that run hold and a little more: while none runs, only jobs that need none.
+Everything else stays in the store, where the order is fair; what was claimed stands in the engine's line, where it is
+first come, first served. Where a later cluster has a sampler too, the store is left to that one (`fleet`).
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from ray.exceptions import RayError
-from ray.serve.exceptions import DeploymentUnavailableError, RayServeException
+import ray
+from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from serve.config import Settings
 from serve.deployments.attempt import Attempt
 from serve.deployments.chores import LOCK_TTL, Chores
+from serve.deployments.demand import Demand
+from serve.deployments.fleet import Fleet
 from serve.deployments.gauges import Gauges
 from serve.deployments.instruments import RayInstruments
 from serve.errors import JobFailed, ServeError
@@ -45,7 +48,7 @@ log = logging.getLogger(__name__)
 STORE_RETRY = (0.1, 2.0)  # seconds between calls to a store that is away: at first, at most
 RETRY_PAUSE = (0.25, 8.0)  # seconds before another attempt: after the first one, at most. A dead replica is missed late
 IDLE_WAIT = 1.0  # seconds between looks at the queue when no signal came: expired leases send none
-PACE_EVERY = 15.0  # seconds between questions to the samplers how long their steps take
+READIERS = "dispatchers"  # hold `READY` together: who comes must not wait until who goes is forgotten
 
 
 class Dispatcher:
@@ -69,6 +72,15 @@ class Dispatcher:
         self._tracing = Tracing("dispatcher", settings.otlp_endpoint)
         self._store = JobStore(database, max_attempts=settings.attempts, observer=self._metrics)
         self._signals = open_signals(database)
+        # By task, not by job: a job that was lost may come back while its first task has not noticed yet.
+        self._running: dict[asyncio.Task[None], Lease] = {}
+        self._unwanted: set[asyncio.Task[None]] = set()  # whose jobs someone asked to cancel
+        self._unsampled: dict[asyncio.Task[None], int] = {}  # rows that take seats, or will
+        self._freed = asyncio.Event()
+        self._fleet = Fleet(session_name(), sampler, self._store, self._ask, self._freed.set)
+        self._demand = Demand(
+            settings, self._store, self._ask, self._fleet, lambda: [self._running[task].job for task in self._unsampled]
+        )
         registry = Registry.from_settings(settings)
         self._reconciler = Reconciler(registry, self._store, self._prepare, settings.bundle_cache)
         self._chores = Chores(
@@ -77,18 +89,15 @@ class Dispatcher:
             self._store,
             self._signals,
             self._reconciler.tick,
+            lambda: self._fleet.followed,
             self._metrics.webhook,
             self._tracing,
         )
         self._gauges = Gauges(self._store, Keys(database, time.time), self._reconciler, self._metrics, settings.model)
-        # By task, not by job: a job that was lost may come back while its first task has not noticed yet.
-        self._running: dict[asyncio.Task[None], Lease] = {}
-        self._unwanted: set[asyncio.Task[None]] = set()  # whose jobs someone asked to cancel
-        self._unsampled: dict[asyncio.Task[None], int] = {}  # rows that take seats, or will
-        self._freed = asyncio.Event()
         loops = {
             "claim": self._claim,
-            "pace": self._learn,
+            "fleet": self._fleet.loop,
+            "demand": self._demand.loop,
             "lease": self._keep,
             "readiness": self._tell_readiness,
             "gauges": self._gauges.loop,
@@ -102,6 +111,10 @@ class Dispatcher:
             if task.done() and not task.cancelled():
                 raise RuntimeError(f"the {task.get_name()} loop has ended") from task.exception()
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Asked by Ray Serve for what its policy decides by (`scaling`)."""
+        return self._demand.stats
+
     async def served(self) -> ServedModel | None:
         """What is served now; a new sampler prepares it before it is ready."""
         return await self._ask(self._store.serving, self._settings.model)
@@ -112,9 +125,10 @@ class Dispatcher:
             seen = self._signals.generation
             self._freed.clear()
             leases: list[Lease] = []
+            sampled = self._fleet.samplers > 0
             if room := self._room():
-                leases = await self._ask(self._store.claim, self._owner, self._settings.lease, room)
-            else:
+                leases = await self._ask(self._store.claim, self._owner, self._settings.lease, room, sampled)
+            if not room or not sampled:
                 await self._ask(self._store.end_late)
             for lease in leases:
                 self._metrics.claimed(lease, time.time())
@@ -127,7 +141,9 @@ class Dispatcher:
 
     def _room(self) -> int:
         """Rows that may be claimed. Jobs whose pictures are being stored take no seats, but there is an end to them."""
-        most = self._settings.claimed_rows
+        if self._fleet.followed:
+            return 0
+        most = self._settings.claimed_rows(max(1, self._fleet.samplers))
         return max(0, min(most - sum(self._unsampled.values()), 2 * most - len(self._running)))
 
     async def _changed(self, seen: int) -> None:
@@ -149,16 +165,6 @@ class Dispatcher:
         if self._unsampled.pop(task, None) is not None:
             self._freed.set()
 
-    async def _learn(self) -> None:
-        """Keep what samplers say of their pace: what is predicted rests on it."""
-        while True:
-            await asyncio.sleep(PACE_EVERY)
-            with contextlib.suppress(RayError, RayServeException):  # a replica that is away is asked next time
-                answers = await self._sampler.broadcast("pace").results_async()
-                measured = {worker: pace for worker, pace in answers if pace is not None}
-                if measured:
-                    await self._ask(self._store.paces.keep, measured)
-
     async def _keep(self) -> None:
         """Renew the leases of running jobs well before they end; drop a job whose lease is gone."""
         while True:
@@ -174,7 +180,7 @@ class Dispatcher:
         """Keep the sign that the api's `/readyz` looks for, also while a tick waits for samplers to load."""
         while True:
             if self._reconciler.status.warm:
-                await self._ask(self._store.take_lock, READY, self._owner, LOCK_TTL)
+                await self._ask(self._store.take_lock, READY, READIERS, LOCK_TTL)
             await asyncio.sleep(1.0)
 
     def __del__(self) -> None:
@@ -183,16 +189,30 @@ class Dispatcher:
             task.cancel()
         self._tracing.close()
         self._chores.release()
-        with contextlib.suppress(StoreUnavailable):
-            self._store.take_lock(READY, self._owner, 0)
+        if not self._fleet.followed:
+            with contextlib.suppress(StoreUnavailable):
+                self._store.take_lock(READY, READIERS, 0)
 
     async def _prepare(self, served: ServedModel) -> None:
-        """Have every running sampler load and warm a bundle; while Ray is starting there may be none yet."""
-        while True:
-            with contextlib.suppress(DeploymentUnavailableError):
-                if await self._sampler.broadcast("prepare", served).results_async():
-                    return
-            await asyncio.sleep(0.2)
+        """Have every running sampler load and warm a bundle; while Ray is starting there may be none yet.
+
+        Where there may be none for long, one is asked for to try a version that is new. One that was served before was
+        tried then: it is served without a sampler, and the next that comes learns it before it is ready.
+        """
+        try:
+            while True:
+                with contextlib.suppress(DeploymentUnavailableError):
+                    if await self._sampler.broadcast("prepare", served).results_async():
+                        await self._fleet.look()
+                        return
+                if self._settings.sampler_replicas[0] == 0:
+                    before = await self.served()
+                    if before is not None and before.digest == served.digest:
+                        return
+                    self._demand.trying = True
+                await asyncio.sleep(0.2)
+        finally:
+            self._demand.trying = False
 
     async def _run(self, lease: Lease) -> None:
         """Carry one job to its end, whatever happens; the row says how it ended."""
@@ -266,3 +286,9 @@ class Dispatcher:
                 log.warning("the store is away", extra={"reason": repr(error.__cause__)})
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
+
+
+def session_name() -> str:
+    """Of the Ray cluster that this process is in; those of later clusters sort behind it."""
+    name: str = ray.get_runtime_context().get_session_name()
+    return name

@@ -18,10 +18,12 @@ from pathlib import Path
 
 import ray
 from ray import serve as ray_serve
+from ray.serve.context import _get_global_client
+from ray.serve.schema import ServeDeploySchema
 
 from serve.config import Settings
-from serve.deployments.app import NAME, build
 from serve.deployments.child import Child, ChildFailed
+from serve.deployments.names import BUILDER, NAME, POLICY
 from serve.errors import ServeError
 from serve.jobs.database import open_database
 from serve.tenancy.demo import FILE, TENANT, ready_key
@@ -83,13 +85,28 @@ class Platform:
         registrar = threading.Thread(target=self._register_demo, name="registrar", daemon=True)
         registrar.start()
         start_ray()
-        ray_serve.run(build(self._settings, gpus_of_sampler(self._settings)), name=NAME, route_prefix=None)
+        declare(gpus_of_sampler(self._settings))
+        self._wait_until_deployed(stop)
         registrar.join()
         self._say("Loading and warming the model ...")
         while not stop.wait(0.2):
             self._check_api()
             if _is_ready(self.url):
                 return
+
+    def _wait_until_deployed(self, stop: threading.Event) -> None:
+        """Wait until every deployment has what it should have.
+
+        Raises:
+            PlatformError: One can't; Ray's reason is its message.
+        """
+        while not stop.wait(0.1):
+            application = ray_serve.status().applications.get(NAME)
+            if application is not None and application.status == "RUNNING":
+                return
+            if application is not None and application.status == "DEPLOY_FAILED":
+                raise PlatformError(f"Ray could not start the deployments.\n{application.message}")
+            self._check_api()
 
     def _ready_key(self) -> str | None:
         """A key for a first request, where no team was declared.
@@ -166,6 +183,23 @@ def start_ray() -> None:
     logging.getLogger("ray.serve").setLevel(logging.WARNING)  # the terminal is for what a person wants to know
     # Nobody outside reaches Ray: the api talks to the store, and the deployments to each other by handle.
     ray_serve.start(proxy_location="Disabled", logging_config={"encoding": "JSON", "enable_access_log": False})
+
+
+def declare(gpus: float) -> None:
+    """Tell Serve what is to run; it goes on to see to it. Its processes read the settings as this one did.
+
+    Args:
+        gpus: For each sampler.
+    """
+    application = {
+        "name": NAME,
+        "import_path": BUILDER,
+        "args": {"gpus": gpus},
+        "route_prefix": None,
+        "autoscaling_policy": {"policy_function": POLICY},
+    }
+    # What `serve deploy` does, without its way through the dashboard.
+    _get_global_client().deploy_apps(ServeDeploySchema(applications=[application]))
 
 
 def gpus_of_sampler(settings: Settings) -> float:

@@ -1,4 +1,6 @@
-"""What a RayService names in its `serveConfigV2`: two builders of applications, whose settings are the environment's.
+"""What declared applications name: builders, whose settings are the environment's.
+
+A RayService names `platform` and `health` in its `serveConfigV2`, `cnserve up` names `machine`.
 
 Model versions are no part of it: promotion goes through the registry, and nothing here is deployed anew.
 """
@@ -30,6 +32,15 @@ def platform(arguments: Mapping[str, str]) -> Application:
         # A cluster that starts without GPU nodes has no GPU to be seen, so nothing can be guessed.
         raise ValueError("CN_SAMPLER_GPUS is not set: set GPUs per sampler, 0 to sample on the CPU")
     return build(settings, settings.sampler_gpus)
+
+
+def machine(arguments: Mapping[str, float]) -> Application:
+    """The three deployments on one machine, for `cnserve up`.
+
+    Args:
+        arguments: `gpus`, for each sampler.
+    """
+    return build(Settings(), arguments["gpus"])
 
 
 def health(_arguments: Mapping[str, str]) -> Application:

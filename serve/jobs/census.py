@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from serve.jobs.fairness import Backlog
-from serve.jobs.queue import QUEUED, read_waiting
+from serve.jobs.queue import QUEUED, SAMPLED, read_waiting
 from serve.jobs.schema import jobs
 
 _RUNNING = sa.select(jobs.c.tenant, sa.func.count()).where(jobs.c.state == "running").group_by(jobs.c.tenant)
+_SAMPLED = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(jobs.c.gflop), 0.0)).where(QUEUED, SAMPLED)
+_MAPS = sa.select(sa.func.count()).where(QUEUED, ~SAMPLED)
 _OLDEST = sa.select(jobs.c.id).where(QUEUED).order_by(jobs.c.created_at, jobs.c.id).limit(1)
 
 
@@ -32,6 +34,27 @@ class Census:
     oldest: str | None
     oldest_s: float
     overdue: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits, by what it waits for.
+
+    Attributes:
+        jobs: That need a sampler.
+        gflop: Their work.
+        maps: Jobs that need imaging only.
+    """
+
+    jobs: int
+    gflop: float
+    maps: int
+
+
+def waiting(connection: sa.Connection) -> Waiting:
+    """Count what no dispatcher holds."""
+    count, gflop = connection.execute(_SAMPLED).one()
+    return Waiting(count, gflop, connection.scalar(_MAPS) or 0)
 
 
 def census(connection: sa.Connection, now: float) -> Census:

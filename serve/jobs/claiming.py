@@ -20,7 +20,7 @@ from serve.jobs.database import upsert
 from serve.jobs.fairness import Head, Plan, plan
 from serve.jobs.job import Lease
 from serve.jobs.prediction import Capacity
-from serve.jobs.queue import QUEUED, read_heads, read_paces, read_queue, read_running
+from serve.jobs.queue import QUEUED, SAMPLED, read_heads, read_held, read_paces, read_queue, read_running
 from serve.jobs.retention import mark
 from serve.jobs.schema import jobs, turns
 from serve.jobs.transitions import expired, finish, put_back_expired, read, record
@@ -29,9 +29,10 @@ MOST_LATE = 100
 """Jobs that are ended at once for being late."""
 
 
-def work(connection: sa.Connection, now: float) -> bool:
+def work(connection: sa.Connection, now: float, images: bool = True) -> bool:
     """Whether a claim would find anything; a read that is cheap enough for every wake-up."""
-    return connection.scalar(sa.select(jobs.c.id).where(QUEUED | expired(now)).limit(1)) is not None
+    wanted = QUEUED if images else QUEUED & ~SAMPLED
+    return connection.scalar(sa.select(jobs.c.id).where(wanted | expired(now)).limit(1)) is not None
 
 
 def late(now: float) -> sa.ColumnElement[bool]:
@@ -39,14 +40,19 @@ def late(now: float) -> sa.ColumnElement[bool]:
     return QUEUED & jobs.c.deadline.is_not(None) & (jobs.c.deadline <= now)
 
 
-def claim(connection: sa.Connection, owner: str, lease_s: float, room: int, clock: Callable[[], float]) -> list[Lease]:
-    """Start jobs in the fair order while there is room, in UNet rows; each is `owner`'s for `lease_s` seconds."""
+def claim(
+    connection: sa.Connection, owner: str, lease_s: float, room: int, clock: Callable[[], float], images: bool = True
+) -> list[Lease]:
+    """Start jobs in the fair order while there is room, in UNet rows; each is `owner`'s for `lease_s` seconds.
+
+    Without `images` those that need a sampler stay where they are, and so do their teams' turns.
+    """
     _one_at_a_time(connection)
     now = clock()
     since = mark(connection)
     put_back_expired(connection, now)
     end_late(connection, now)
-    wanted = _plan(connection, room, now)
+    wanted = _plan(connection, room, now, images)
     rows = _start(connection, wanted.started, owner, lease_s, now)
     _write_turns(connection, wanted)
     started = [rows[head.id] for head in wanted.started]
@@ -61,14 +67,15 @@ def end_late(connection: sa.Connection, now: float) -> None:
         _miss(connection, job_id, now)
 
 
-def _plan(connection: sa.Connection, room: int, now: float) -> Plan:
+def _plan(connection: sa.Connection, room: int, now: float, images: bool) -> Plan:
     """The policy over the heads whose rows this transaction could lock, without those that would be late."""
     queue = read_queue(connection)
+    held = frozenset[str]() if images else read_held(connection)
     without: set[str] = set()  # being cancelled, or ended here
     while True:
-        heads = read_heads(connection, room + 1 + len(without))
+        heads = read_heads(connection, room + 1 + len(without), images)
         lines = {tenant: [head for head in line if head.id not in without] for tenant, line in heads.items()}
-        wanted = plan(queue, {tenant: line for tenant, line in lines.items() if line}, room)
+        wanted = plan(queue, {tenant: line for tenant, line in lines.items() if line}, room, held)
         locked = _lock(connection, wanted.started)
         hopeless = _hopeless(connection, locked, now)
         for job_id in hopeless:

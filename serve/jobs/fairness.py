@@ -133,15 +133,16 @@ def virtual_times(queue: Queue, waiting: Collection[str]) -> dict[str, float]:
     return times
 
 
-def plan(queue: Queue, heads: Mapping[str, Sequence[Head]], room: int) -> Plan:
+def plan(queue: Queue, heads: Mapping[str, Sequence[Head]], room: int, held: Collection[str] = ()) -> Plan:
     """Pick what starts now.
 
     Args:
         queue: As it is.
         heads: Each waiting team's first jobs in their order: all of them, or more than there is room for.
         room: Rows.
+        held: Teams that have other jobs, which may not start now whatever room there is: they wait, and lose no turn.
     """
-    served = virtual_times(queue, heads)
+    served = virtual_times(queue, {*heads, *held})
     lines = {tenant: iter(line) for tenant, line in heads.items()}
     fronts: list[tuple[float, float, str, Head]] = []
 
@@ -160,7 +161,7 @@ def plan(queue: Queue, heads: Mapping[str, Sequence[Head]], room: int) -> Plan:
         served[head.tenant] = finish
         room -= max(1, head.rows)
         step_up(head.tenant)
-    left = {head.tenant for _, _, _, head in fronts}
+    left = {head.tenant for _, _, _, head in fronts} | set(held)
     after = {tenant: Turn(time, tenant in left) for tenant, time in served.items()}
     gone = {tenant: turn for tenant, turn in queue.turns.items() if turn.waiting and tenant not in served}
     after |= {tenant: Turn(turn.served) for tenant, turn in gone.items()}

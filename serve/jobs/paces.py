@@ -46,6 +46,13 @@ class Paces:
                 values = {name: write.excluded[name] for name in rows[0] if name != "worker"}
                 connection.execute(write.on_conflict_do_update(index_elements=["worker"], set_=values), rows)
 
+    def last(self) -> Pace | None:
+        """What was measured last, however long ago; none before the first sampler's first step."""
+        query = sa.select(paces).order_by(paces.c.at.desc(), paces.c.worker).limit(1)
+        with self._reads.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else Pace(row.fixed, row.per_gflop, row.gflop, row.rows)
+
     def current(self) -> list[Pace]:
         """Of the samplers that were heard of lately."""
         with self._reads.connect() as connection:

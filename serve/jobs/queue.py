@@ -18,6 +18,9 @@ FRESH_S = 600.0
 QUEUED = jobs.c.state == "queued"
 """Rows that wait for a worker."""
 
+SAMPLED = jobs.c.rows > 0
+"""Those of jobs that need a sampler; the others only make control maps."""
+
 _WAITING = (
     sa.select(
         jobs.c.tenant,
@@ -42,6 +45,7 @@ _SERVING = (
 )
 _TURNS = sa.select(turns.c.tenant, turns.c.served, turns.c.waiting)
 _WEIGHTS = sa.select(tenants.c.name, tenants.c.weight)
+_HELD = sa.select(jobs.c.tenant).where(QUEUED, SAMPLED).distinct()
 _PACES = sa.select(paces.c.fixed, paces.c.per_gflop, paces.c.gflop, paces.c.rows)
 
 
@@ -75,12 +79,18 @@ def read_paces(connection: sa.Connection, now: float) -> list[Pace]:
     return [Pace(row.fixed, row.per_gflop, row.gflop, row.rows) for row in found]
 
 
-def read_heads(connection: sa.Connection, most: int) -> dict[str, list[Head]]:
+def read_held(connection: sa.Connection) -> set[str]:
+    """Teams with jobs that wait and need a sampler."""
+    return set(connection.scalars(_HELD))
+
+
+def read_heads(connection: sa.Connection, most: int, images: bool = True) -> dict[str, list[Head]]:
     """Each waiting team's first jobs, up to `most` of each priority, in their order.
 
-    However many wait: the index is entered once for each team and priority, and left after `most`.
+    However many wait: the index is entered once for each team and priority, and left after `most`. Where only jobs that
+    need no sampler are looked for, it is read on past those that do.
     """
-    found = connection.execute(_heads(connection.dialect.name), {"most": most})
+    found = connection.execute(_heads(connection.dialect.name, images), {"most": most})
     heads: dict[str, list[Head]] = {}
     for row in sorted(found, key=lambda row: (PRIORITIES.index(row.priority), row.created_at, row.id)):
         price = charge(row.gflop, row.attempt == 0)
@@ -89,7 +99,7 @@ def read_heads(connection: sa.Connection, most: int) -> dict[str, list[Head]]:
 
 
 @cache  # built once a dialect: putting it together costs more than running it
-def _heads(dialect: str) -> sa.Select[Any]:
+def _heads(dialect: str, images: bool) -> sa.Select[Any]:
     """One entry into `jobs_by_turn` for each team and priority.
 
     PostgreSQL does so by LATERAL, which SQLite lacks; SQLite by a subquery that depends on the row outside, which
@@ -104,6 +114,7 @@ def _heads(dialect: str) -> sa.Select[Any]:
     front = (
         sa.select(*(line.c[name] for name in columns))
         .where(line.c.state == "queued", line.c.tenant == teams.c.tenant, line.c.priority == kinds.c.priority)
+        .where(sa.true() if images else line.c.rows == 0)
         .order_by(line.c.created_at, line.c.id)
         .limit(sa.bindparam("most", type_=sa.Integer))
         .correlate(teams, kinds)

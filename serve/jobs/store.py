@@ -15,7 +15,8 @@ webhook's delivery, the hold on what was made. PostgreSQL takes the same stateme
 which SQLite leaves out because its writers come one at a time. Who is claimed next is `fairness`'s to say, and how that
 is asked of the tables `claiming`'s.
 
-Other nouns have modules of their own and hang on the store: `idempotency`, `deliveries`, `usage`, `retention`, `paces`.
+Other nouns have modules of their own and hang on the store: `idempotency`, `deliveries`, `usage`, `retention`, `paces`,
+`clusters`.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from serve.jobs import claiming, listing, standing
-from serve.jobs.census import Census, census
+from serve.jobs.census import Census, Waiting, census, waiting
 from serve.jobs.changes import Nobody, Observer, told
+from serve.jobs.clusters import Clusters
 from serve.jobs.cost import FREE, Cost
 from serve.jobs.database import durable, soft, upsert
 from serve.jobs.deliveries import Deliveries
@@ -133,6 +135,7 @@ class JobStore:
         self.usage = Usage(engine)
         self.retention = Retention(engine, clock)
         self.paces = Paces(engine, clock)
+        self.clusters = Clusters(engine, clock)
         self.rates = Rates(engine, clock)
         self.spent = Spent(engine, clock)
 
@@ -270,6 +273,11 @@ class JobStore:
         with self._reads.connect() as connection:
             return census(connection, self._clock())
 
+    def waiting(self) -> Waiting:
+        """What waits for samplers, and what for imaging."""
+        with self._reads.connect() as connection:
+            return waiting(connection)
+
     def overview(self) -> Overview:
         """How the platform is doing now."""
         with self._reads.connect() as connection:
@@ -277,7 +285,7 @@ class JobStore:
 
     # What a dispatcher does.
 
-    def claim(self, owner: str, lease_s: float, room: int) -> list[Lease]:
+    def claim(self, owner: str, lease_s: float, room: int, images: bool = True) -> list[Lease]:
         """Start jobs, in the fair order, while there is room; each is `owner`'s for `lease_s` seconds.
 
         Args:
@@ -285,15 +293,17 @@ class JobStore:
             lease_s: For how long, unless it renews.
             room: UNet rows. A job without any counts as one, so that this bounds the number of jobs too; the last may
                 need more than is left.
+            images: Whether there is a sampler; without one, jobs that need none are started, and the others wait in
+                their order.
         """
         if room < 1:
             return []
         with self._reads.connect() as connection:  # most wake-ups bring no work: find that out without the write lock
-            if not claiming.work(connection, self._clock()):
+            if not claiming.work(connection, self._clock(), images):
                 return []
         with told(self._writes, self._observer) as connection:
             # The clock is read under the lock, whose wait must not come off the lease.
-            return claiming.claim(connection, owner, lease_s, room, self._clock)
+            return claiming.claim(connection, owner, lease_s, room, self._clock, images)
 
     def end_late(self) -> None:
         """End jobs whose deadline has passed while they waited; a claim does so too."""

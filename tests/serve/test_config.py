@@ -57,6 +57,38 @@ def test_a_host_of_webhooks_that_could_match_nothing_is_refused(host: str) -> No
         Settings(webhook_hosts=(host,))
 
 
+@pytest.mark.parametrize(
+    ("samplers", "rows"),
+    [(1, 18), (4, 72)],
+)
+def test_a_dispatcher_claims_what_running_samplers_hold_and_an_eighth_more(samplers: int, rows: int) -> None:
+    assert Settings(max_rows=16).claimed_rows(samplers) == rows
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sampler_replicas": (2, 1)},
+        {"sampler_replicas": (0, 0)},
+        {"sampler_replicas": (-1, 1)},
+        {"imaging_replicas": (0, 1)},
+    ],
+)
+def test_replicas_are_a_range(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="choose the fewest"):
+        Settings(**fields)
+
+
+def test_there_may_be_no_sampler_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CN_SAMPLER_REPLICAS", "[0, 2]")
+    assert Settings().sampler_replicas == (0, 2)
+
+
+def test_the_last_sampler_does_not_go_before_the_others() -> None:
+    with pytest.raises(ValidationError, match="scale_to_zero_after is 5"):
+        Settings(scale_down_after=10, scale_to_zero_after=5)
+
+
 def test_secrets_are_not_shown() -> None:
     assert "hush" not in repr(Settings(webhook_secret="hush", key="hush"))
 

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of pydantic, about Ray's own models
     import ray.serve  # noqa: F401
+    from ray.serve.exceptions import DeploymentUnavailableError
 
 from serve.config import Settings
 from serve.deployments import dispatcher as module
@@ -119,7 +120,8 @@ class Sampler:
         self.streams: asyncio.Queue[Stream] = asyncio.Queue()
         self.broadcasts: deque[list[None] | Exception] = deque()
         self.prepared: list[ServedModel] = []
-        self.paces: deque[list[tuple[str, Pace | None]] | Exception] = deque()
+        self.paces: deque[list[Any] | Exception] = deque()
+        self.running: list[tuple[str, Pace | None]] = [("sampler", None)]  # who answers when nothing else was queued
 
     def options(self, *, stream: bool) -> Sampler:
         assert stream
@@ -127,7 +129,9 @@ class Sampler:
 
     def broadcast(self, method: str, *served: ServedModel) -> Broadcast:
         if method == "pace":
-            return Broadcast(self.paces.popleft() if self.paces else [])
+            if self.paces:
+                return Broadcast(self.paces.popleft())
+            return Broadcast(self.running or DeploymentUnavailableError("sampler"))
         assert method == "prepare"
         self.prepared.extend(served)
         return Broadcast(self.broadcasts.popleft())
@@ -144,7 +148,7 @@ class Broadcast:
 
     outcome: list[Any] | Exception
 
-    async def results_async(self) -> list[Any]:
+    async def results_async(self, return_exceptions: bool = False) -> list[Any]:
         if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome
@@ -181,11 +185,18 @@ class Platform:
         self.sampler = Sampler()
         self.reconciler = Reconciler(self._unset)
         self.started: list[Dispatcher] = []
+        self.session = "session_2026-11-22_10-00-00_000000_1"
         self._signals = signals
 
-    def start(self, lease: float = 30.0, rows_in_flight: int = 16, adherence_share: float = 0.0) -> Dispatcher:
+    def start(
+        self, lease: float = 30.0, rows_in_flight: int | None = 16, adherence_share: float = 0.0, fewest: int = 1
+    ) -> Dispatcher:
         settings = Settings(
-            data_dir=self.folder, lease=lease, rows_in_flight=rows_in_flight, adherence_share=adherence_share
+            data_dir=self.folder,
+            lease=lease,
+            rows_in_flight=rows_in_flight,
+            adherence_share=adherence_share,
+            sampler_replicas=(fewest, 4),
         )
         dispatcher = Dispatcher(settings, self.imaging, self.sampler)
         self.started.append(dispatcher)
@@ -245,6 +256,7 @@ async def platform(tmp_path: Path, engine: sa.Engine, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(module, "Reconciler", reconciler)
     monkeypatch.setattr(module, "configure_logging", lambda level: None)
+    monkeypatch.setattr(module, "session_name", lambda: platform.session)
     yield platform
     for dispatcher in platform.started:
         await platform.end(dispatcher)

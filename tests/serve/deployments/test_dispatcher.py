@@ -12,11 +12,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import DeploymentUnavailableError
 
+from serve.deployments import demand, fleet
 from serve.deployments import dispatcher as module
 from serve.deployments.chores import RECONCILER
 from serve.deployments.messages import Progress
 from serve.deployments.publication import png_parameters
 from serve.errors import InvalidRequest
+from serve.jobs.cost import Cost
 from serve.jobs.database import StoreUnavailable
 from serve.jobs.pace import Pace
 from serve.jobs.spec import JobSpec
@@ -300,8 +302,91 @@ async def test_a_job_that_waits_past_its_deadline_is_ended_while_there_is_no_roo
     assert ended.error["type"] == "deadline-missed"
 
 
+async def test_while_no_sampler_runs_a_job_waits_in_its_order(
+    platform: Platform, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "LOOK_EVERY", 0.01)
+    platform.sampler.running = []
+    platform.start()
+    job = platform.submit(spec)
+    await platform.ended(platform.submit(replace(spec, seeds=(), steps=0)))  # it came later and needs none
+    assert platform.get(job).state == "queued"
+    platform.sampler.running = [("first", None)]
+    (await platform.sampler.streams.get()).finish()
+    assert (await platform.ended(job)).attempt == 1
+
+
+async def test_a_job_that_waits_for_a_sampler_past_its_deadline_is_ended(platform: Platform, spec: JobSpec) -> None:
+    platform.sampler.running = []
+    platform.start()
+    priced = Cost(4, 1.0, spec.steps, 0.1)
+    model = ModelVersion("demo", "3", "sha256:aa")
+    ended = await platform.ended(platform.store.submit("acme", spec, model, cost=priced, deadline_s=1e-9))
+    assert (ended.state, ended.attempt) == ("failed", 0)
+
+
+async def test_no_more_is_claimed_than_the_samplers_that_run_hold(
+    platform: Platform, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "LOOK_EVERY", 0.01)
+    jobs = [platform.submit(spec) for _ in range(10)]  # four rows each
+    dispatcher = platform.start(rows_in_flight=None)
+    for _ in range(5):  # 16 rows, and two more
+        await platform.sampler.streams.get()
+    assert len(dispatcher._running) == 5
+    platform.sampler.running = [("first", None), ("second", None)]
+    for _ in range(4):
+        await platform.sampler.streams.get()
+    assert [platform.get(job).state for job in jobs].count("queued") == 1
+
+
+async def test_where_a_later_cluster_has_a_sampler_nothing_more_is_claimed_until_it_is_gone(
+    platform: Platform, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "LOOK_EVERY", 0.01)
+    platform.start()
+    mine = platform.submit(spec)
+    stream = await platform.sampler.streams.get()
+    later = platform.session.replace("10-00", "10-01")
+    platform.store.clusters.show(later, 3600)
+    await platform.when(lambda: platform.started[0]._fleet.followed)
+    job = platform.submit(spec)
+    stream.finish()  # what it has, it ends
+    assert (await platform.ended(mine)).state == "succeeded"
+    assert platform.get(job).state == "queued"
+    platform.store.clusters.show(later, 0)
+    await platform.sampler.streams.get()
+    assert platform.get(job).state == "running"
+
+
+async def test_a_dispatcher_that_is_followed_leaves_the_registry_to_the_later_cluster(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "LOOK_EVERY", 0.01)
+    platform.reconciler.warm = True
+    dispatcher = platform.start()
+    await platform.when(lambda: platform.store.locked(READY) and platform.store.locked(RECONCILER))
+    platform.store.clusters.show(platform.session + "2", 3600)
+    await platform.when(lambda: not platform.store.locked(RECONCILER))
+    assert platform.store.take_lock(RECONCILER, "the later one's", 60)
+    await platform.end(dispatcher)
+    assert platform.store.locked(READY)  # the later one has taken it up, and was not interrupted
+
+
+async def test_serve_is_told_what_the_store_holds(
+    platform: Platform, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demand, "LOOK_EVERY", 0.01)
+    platform.sampler.running = []
+    dispatcher = platform.start()
+    platform.submit(spec)
+    while not (await dispatcher.record_autoscaling_stats()).get("samplers"):
+        await asyncio.sleep(0)
+    assert await dispatcher.record_autoscaling_stats() == {"samplers": 1, "maps": 0}
+
+
 async def test_the_samplers_paces_are_kept(platform: Platform, spec: JobSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PACE_EVERY", 0.01)
+    monkeypatch.setattr(fleet, "LOOK_EVERY", 0.01)
     pace = Pace(0.25, 0.5, 8.0, 16)
     platform.sampler.paces.extend([RayActorError(), [("one", pace), ("new", None)]])
     platform.start()
@@ -326,6 +411,32 @@ async def test_a_bundle_is_prepared_by_the_first_sampler_that_starts(platform: P
     platform.start()
     await platform.reconciler.prepare(SERVED)
     assert platform.sampler.prepared == [SERVED] * 3
+
+
+async def test_a_new_version_is_tried_by_a_sampler_also_where_there_may_be_none(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demand, "LOOK_EVERY", 0.01)
+    platform.sampler.running = []
+    dispatcher = platform.start(fewest=0)
+    platform.sampler.broadcasts.extend([DeploymentUnavailableError("sampler")] * 1000)
+    preparing = asyncio.create_task(platform.reconciler.prepare(SERVED))
+    while not (await dispatcher.record_autoscaling_stats()).get("samplers"):
+        await asyncio.sleep(0)
+    platform.sampler.broadcasts.clear()
+    platform.sampler.broadcasts.append([None])  # it has come
+    await preparing
+    while (await dispatcher.record_autoscaling_stats())["samplers"]:
+        await asyncio.sleep(0)
+
+
+async def test_what_was_served_before_is_served_without_a_sampler(platform: Platform) -> None:
+    platform.sampler.running = []
+    platform.start(fewest=0)
+    served = replace(SERVED, name="controlnet-demo")
+    platform.store.set_serving(served)
+    platform.sampler.broadcasts.append(DeploymentUnavailableError("sampler"))
+    await platform.reconciler.prepare(served)
 
 
 async def test_a_sampler_that_cannot_prepare_is_heard(platform: Platform) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from serve.jobs.census import Waiting
 from serve.jobs.cost import Cost
 from serve.jobs.spec import JobSpec
 from serve.jobs.store import JobStore, ModelVersion
@@ -39,3 +40,12 @@ def test_what_runs_is_overdue_when_its_lease_has_run_out(store: JobStore, clock:
     assert (store.census().running, store.census().overdue) == ({"red": 1}, 0)
     clock.advance(31)
     assert store.census().overdue == 1
+
+
+def test_what_waits_is_counted_by_what_it_waits_for(store: JobStore, spec: JobSpec) -> None:
+    assert store.waiting() == Waiting(0, 0.0, 0)
+    for _ in range(3):
+        submit(store, spec, "red")
+    store.claim("d", 30, 1)
+    store.submit("blue", spec, MODEL, cost=Cost(gflop=0.5))
+    assert store.waiting() == Waiting(jobs=2, gflop=16.0, maps=1)

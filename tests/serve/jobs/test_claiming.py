@@ -128,6 +128,66 @@ def test_several_dispatchers_start_each_job_once_and_charge_it_once(store, engin
     assert served(engine) == dict.fromkeys("abc", (200.0, False))
 
 
+# Without a sampler
+
+MAP = Cost(gflop=0.5)  # takes no rows
+
+
+def test_without_a_sampler_only_what_needs_none_is_started(store, submit):
+    submit(cost=PRICE)
+    job = submit(cost=MAP)
+    submit(cost=PRICE)
+    assert [lease.job.id for lease in store.claim("x", 30, 12, images=False)] == [job.id]
+
+
+def test_a_map_is_found_behind_any_number_of_images(store, submit):
+    for _ in range(9):
+        submit(cost=PRICE)
+    job = submit(cost=MAP)
+    assert [lease.job.id for lease in store.claim("x", 30, 1, images=False)] == [job.id]
+
+
+def test_images_that_waited_for_a_sampler_start_in_the_fair_order(store, submit):
+    for tenant in ("a", "a", "a", "b", "b", "b"):
+        submit(tenant, cost=PRICE)
+    assert store.claim("x", 30, 12, images=False) == []
+    assert names(store.claim("x", 30, 12)) == ["a", "b", "a", "b", "a", "b"]
+
+
+def test_waiting_for_a_sampler_costs_no_turn(store, engine, submit):
+    for tenant in ("a", "b", "b", "b", "b"):
+        submit(tenant, cost=PRICE)
+    assert names(store.claim("x", 30, 5)) == ["a", "b", "b"]  # b is served 20 now, and has work left
+    for tenant in ("a", "a"):
+        submit(tenant, cost=PRICE)
+    assert names(store.claim("x", 30, 1)) == ["a"]
+    before = served(engine)
+    submit("c", cost=MAP)
+    assert names(store.claim("x", 30, 4, images=False)) == ["c"]
+    assert {tenant: served(engine)[tenant] for tenant in "ab"} == {tenant: before[tenant] for tenant in "ab"}
+
+
+def test_nothing_is_written_while_only_images_wait_for_a_sampler(store, engine, submit):
+    submit(cost=PRICE)
+    assert store.claim("x", 30, 4, images=False) == []
+    assert served(engine) == {}
+
+
+def test_an_attempt_whose_worker_went_waits_for_a_sampler_too(store, submit, claim_one, clock):
+    submit(cost=PRICE)
+    lease = claim_one()
+    clock.advance(31)
+    assert store.claim("x", 30, 4, images=False) == []
+    assert store.get(lease.job.id).state == "queued"
+
+
+def test_a_late_job_that_waits_for_a_sampler_is_ended(store, submit, clock):
+    job = submit(cost=PRICE, deadline_s=10.0)
+    clock.advance(10)
+    store.end_late()
+    assert store.get(job.id).state == "failed"
+
+
 # Deadlines
 
 
@@ -181,6 +241,15 @@ def test_paces_are_those_of_samplers_that_were_heard_of_lately(store, clock):
     store.paces.keep({"new": new})
     clock.advance(400)
     assert store.paces.current() == [new]
+
+
+def test_what_was_measured_last_is_known_when_no_sampler_is_left(store, clock):
+    assert store.paces.last() is None
+    store.paces.keep({"a": PACE})
+    clock.advance(1)
+    store.paces.keep({"b": replace(PACE, rows=8)})
+    clock.advance(100_000)
+    assert store.paces.last() == replace(PACE, rows=8)
 
 
 def test_a_sampler_has_one_pace(store):

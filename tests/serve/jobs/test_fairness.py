@@ -78,6 +78,12 @@ def test_who_has_nothing_left_waits_no_more():
     assert plan(Queue({"a": Turn(5, waiting=True)}), {}, 4).turns == {"a": Turn(5)}
 
 
+def test_a_team_whose_jobs_may_not_start_now_still_waits():
+    assert plan(Queue({"a": Turn(5, waiting=True)}), {}, 4, held={"a"}).turns == {}
+    after = plan(Queue({"a": Turn(5, waiting=True), "b": Turn(9, waiting=True)}), {"a": line("a", 1)}, 4, {"a", "b"})
+    assert after.turns == {"a": Turn(6, waiting=True)}
+
+
 def test_only_turns_that_changed_are_told():
     turns = {"a": Turn(5, waiting=True), "b": Turn(3)}
     assert plan(Queue(turns), {"a": line("a", 1)}, 0).turns == {}
