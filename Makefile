@@ -5,9 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services run test test-full test-gpu infra-check faults load bench fairness bench-gpu check audit format lock clean
-.PHONY: help setup services run test test-full test-gpu infra-check faults bench fairness capacity bench-gpu check audit format lock clean
-.PHONY: help setup services run test test-full test-gpu infra-check faults bench bench-serve fairness bench-gpu check audit format lock clean
+.PHONY: help setup services run test test-full test-gpu infra-check faults load bench bench-serve fairness capacity bench-gpu check audit format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}'

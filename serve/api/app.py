@@ -17,6 +17,7 @@ from controlnet import __version__
 from serve.api import controls, events, health, images, jobs, keys, legacy, models, problems, results, status, usage
 from serve.api.access import NEEDED, SCHEME, SECURITY, check
 from serve.api.context import Context
+from serve.api.ends import Ends
 from serve.api.observe import Observe
 from serve.api.schemas import ImagesRequest, MapRequest
 from serve.api.streams import Streams
@@ -103,6 +104,7 @@ def create_app(
         random_seed,
         Streams(settings.max_streams),
         tracing,
+        Ends(store, signals),
     )
     problems.install(app)
     for resource in (images, jobs, events, results, controls, models, usage, keys, status, legacy, health):

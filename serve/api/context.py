@@ -12,6 +12,7 @@ from anyio import to_thread
 from fastapi import Depends, Request
 
 from controlnet.bundle import Manifest
+from serve.api.ends import Ends
 from serve.api.streams import Streams
 from serve.config import Settings
 from serve.errors import ModelNotReady
@@ -39,6 +40,7 @@ class Context:
         random_seed: A seed for whoever gave none, 0 .. 2**32 - 1.
         streams: Those that are open.
         tracing: Of the process.
+        ends: Of jobs that clients wait for.
     """
 
     settings: Settings
@@ -51,6 +53,7 @@ class Context:
     random_seed: Callable[[], int]
     streams: Streams
     tracing: Tracing
+    ends: Ends
 
     async def serving(self) -> Served | None:
         """What is served now, if anything is."""

@@ -10,17 +10,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from serve.api.context import Context
+from serve.api.ends import STORE_BACK_S
 from serve.api.problems import AboutJob
 from serve.api.submission import Submission
 from serve.errors import JobCancelled, JobFailed, NotFound, ServeError, TimedOut
 from serve.jobs.database import StoreUnavailable
 from serve.jobs.store import Job
-
-RECHECK_S = 5.0
-"""Looks at the row this often even without a signal: a wake-up that was lost must not cost a whole timeout."""
-
-STORE_BACK_S = 0.5
-"""Between looks while the store is away."""
 
 
 async def succeeded(context: Context, submission: Submission, receive: Receive, key: str | None = None) -> Job:
@@ -58,15 +53,11 @@ async def succeeded(context: Context, submission: Submission, receive: Receive, 
 
 async def _terminal(context: Context, submission: Submission) -> Job:
     while True:
-        seen = context.signals.generation  # before the look, so that no change falls between it and the wait
+        await context.ends.of(submission.job.id)
         try:
-            job = await to_thread.run_sync(_look, context, submission.job)
+            return await to_thread.run_sync(_look, context, submission.job)
         except StoreUnavailable:  # the job was accepted: its caller hears of it when the store is back
             await asyncio.sleep(STORE_BACK_S)
-            continue
-        if job.terminal:
-            return job
-        await context.signals.changed(seen, RECHECK_S)
 
 
 def _look(context: Context, job: Job) -> Job:

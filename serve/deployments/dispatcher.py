@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 
 STORE_RETRY = (0.1, 2.0)  # seconds between calls to a store that is away: at first, at most
 RETRY_PAUSE = (0.25, 8.0)  # seconds before another attempt: after the first one, at most. A dead replica is missed late
+REST, LONGEST_REST = 0.002, 0.02  # seconds between looks for each running job, whose steps are changes; at most
 IDLE_WAIT = 1.0  # seconds between looks at the queue when no signal came: expired leases send none
 READIERS = "dispatchers"  # hold `READY` together: who comes must not wait until who goes is forgotten
 
@@ -137,6 +138,7 @@ class Dispatcher:
                 self._unsampled[task] = max(1, lease.job.rows)
                 task.add_done_callback(self._forget)
             await self._changed(seen)
+            await asyncio.sleep(min(REST * len(self._running), LONGEST_REST))
             await self._cancel_what_was_asked()
 
     def _room(self) -> int:

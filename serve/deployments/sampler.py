@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-PROGRESS_EVERY = 0.25  # seconds; more would cost two hops each and show nothing new
+PROGRESS_EVERY = 0.5  # seconds; more would cost two hops each and show nothing new
 PREVIEW_EVERY = 1.0  # seconds, for each job
 CATCH_UP_WITHIN = 5.0  # seconds that a new replica waits for the dispatcher
 SHOW_EVERY = 2.0  # seconds between looks at the engine and the GPU

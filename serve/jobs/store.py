@@ -39,6 +39,7 @@ from serve.jobs.fairness import Priority
 from serve.jobs.idempotency import Idempotency, Reservation, bind
 from serve.jobs.job import (
     STATES,
+    TERMINAL,
     Event,
     Job,
     JobResult,
@@ -212,6 +213,12 @@ class JobStore:
         """The job, or None where there is none or it is not `tenant`'s."""
         with self._reads.connect() as connection:
             return find(connection, job_id, tenant)
+
+    def ended(self, job_ids: Collection[str]) -> set[str]:
+        """Those of these jobs that have ended, or are gone."""
+        query = sa.select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.state.not_in(TERMINAL))
+        with self._reads.connect() as connection:
+            return set(job_ids) - set(connection.scalars(query))
 
     def page(self, tenant: str, states: Collection[State] = (), after: str | None = None, limit: int = 50) -> Page:
         """Up to `limit` jobs of `tenant`, the newest first; in `states`, if any are named.
