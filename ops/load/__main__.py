@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -51,6 +52,7 @@ def main(
         raise typer.BadParameter(
             "a platform that is there needs --key, and can't be soaked: its processes are not ours"
         )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the platform ends with us
     with ExitStack() as stack, _told_plainly(console):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cn-load-", ignore_cleanup_errors=True)))
         store = stack.enter_context(_database(database))

@@ -11,6 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
 
 from ops.load.figures import Figures
 
@@ -66,8 +67,11 @@ def waits(loads: Sequence[Figures]) -> str:
                 axes.plot(x, found.p99, "_", color=colour, ms=9, mew=2)
         axes.set_xticks(range(len(loads)), [load.name for load in loads])
         axes.set(ylabel="seconds (log)", yscale="log", xlim=(-0.6, len(loads) - 0.4))
-        for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-            axis(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "125" else "")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+        low, high = axes.get_ylim()
+        axes.set_ylim(low / 1.5, high * 1.5)
         marks = [Line2D([], [], color=colour, marker="o", label=caller) for caller, colour in CALLERS.items()]
         axes.legend(handles=marks, ncols=3, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return svg[0]
