@@ -39,8 +39,8 @@ def build(settings: Settings, gpus: float) -> Application:
             downscale_delay_s=settings.scale_down_after,
             downscale_to_zero_delay_s=settings.scale_to_zero_after,
         ),
-        # A job takes a row at least: the dispatcher's bound is the one.
-        max_ongoing_requests=settings.claimed_rows(most),
+        # A job takes a row at least, and calls last until pictures are stored: the dispatcher's bound is the one.
+        max_ongoing_requests=2 * settings.claimed_rows(most),
         ray_actor_options={"num_gpus": gpus, "num_cpus": 0.5},
         graceful_shutdown_timeout_s=drain,
         health_check_period_s=5.0,
@@ -56,6 +56,7 @@ def build(settings: Settings, gpus: float) -> Application:
         ),
         max_ongoing_requests=16,
         ray_actor_options={"num_cpus": 0.25},
+        graceful_shutdown_timeout_s=60.0,  # where pictures are stored may be slow
     )(Imaging).bind(settings)
     return ray_serve.deployment(
         name="dispatcher",

@@ -117,15 +117,15 @@ class Attempt:
                         progress.give({"steps": list(event.steps), "of": event.of, **preview})
                     elif isinstance(event, Sampled):
                         images[event.index] = tasks.create_task(self._publish(event, prepared))
+                        if len(images) == self._lease.job.spec.n:
+                            break  # the sampler keeps them until the call is cancelled
                 ended = time.time()
                 sampled()
                 showing.cancel()
         except BaseExceptionGroup as errors:
-            stream.cancel()
             raise errors.exceptions[0] from None
-        except BaseException:
+        finally:
             stream.cancel()
-            raise
         timings["sampling"] = ended - began
         timings["publishing"] = time.time() - ended
         return tuple(images[i].result() for i in range(self._lease.job.spec.n))

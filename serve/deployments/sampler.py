@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 PROGRESS_EVERY = 0.5  # seconds; more would cost two hops each and show nothing new
 PREVIEW_EVERY = 1.0  # seconds, for each job
 CATCH_UP_WITHIN = 5.0  # seconds that a new replica waits for the dispatcher
+HELD_FOR = 60.0  # seconds, at most, in which pictures that were made are kept for who asked
 SHOW_EVERY = 2.0  # seconds between looks at the engine and the GPU
 STALLED_AFTER = 300.0  # seconds without a heartbeat while there is work; above the slowest compile and load
 
@@ -88,9 +89,10 @@ class Sampler:
             return self._name, self._learner.pace()
 
     async def generate(self, job: SamplerJob) -> AsyncIterator[Progress | Sampled]:
-        """Sample a job's images; the call lasts as long as the job, so that drain and autoscaling see the work.
+        """Sample a job's images; the call lasts as long as the job, so that drain sees the work.
 
-        Leaving the iteration cancels what is left, within a step.
+        Pictures are this process's: another reads them while it lives. So the call goes on after the last one, and who
+        asked cancels it when it has them all. Leaving it earlier cancels what is left, within a step.
         """
         maps: list[list[npt.NDArray[np.uint8]]] = await job.hints
         self._metrics.cache(hit := job.digest in self._shelf)
@@ -118,6 +120,7 @@ class Sampler:
                     index, picture, seconds = event
                     left.discard(images[index].id)
                     yield Sampled(index, ray.put(picture), seconds)
+            await asyncio.sleep(HELD_FOR)
         finally:
             for image in images:
                 self._engine.cancel(image.id)

@@ -289,6 +289,20 @@ async def test_a_job_whose_pictures_are_being_stored_takes_no_seats(platform: Pl
     assert (await platform.ended(jobs[0])).state == "succeeded"
 
 
+async def test_the_samplers_call_lasts_until_its_pictures_are_stored(platform: Platform, spec: JobSpec) -> None:
+    platform.start()
+    stored = platform.imaging.hold_publishing()
+    job = platform.submit(spec)
+    stream = await platform.sampler.streams.get()
+    stream.finish()
+    while len(platform.imaging.steered) < 2:  # both are being stored
+        await asyncio.sleep(0)
+    assert not stream.cancelled.is_set()
+    stored.set()
+    await stream.cancelled.wait()
+    assert (await platform.ended(job)).state == "succeeded"
+
+
 async def test_a_job_that_waits_past_its_deadline_is_ended_while_there_is_no_room(
     platform: Platform, spec: JobSpec
 ) -> None:

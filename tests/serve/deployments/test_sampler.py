@@ -269,6 +269,25 @@ async def test_leaving_the_stream_cancels_what_is_left(
     assert engine.cancelled == ["job/2/0", "job/2/1"]
 
 
+async def test_the_call_lasts_while_someone_may_be_reading_its_pictures(
+    engine: Engine, stream: AsyncIterator[Progress | Sampled], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.ray, "put", lambda picture: picture)
+    waiting = asyncio.ensure_future(anext(stream))
+    await engine.full.wait()
+    for image, listener in engine.submitted.values():
+        listener.started(image)
+        listener.finished(image, object())
+    made = [await waiting, await anext(stream)]
+    assert [event.index for event in made if isinstance(event, Sampled)] == [0, 1]
+    ending = asyncio.ensure_future(anext(stream))
+    await asyncio.wait({ending}, timeout=0.1)
+    assert not ending.done()
+    ending.cancel()
+    await asyncio.wait({ending})
+    assert ending.cancelled()
+
+
 async def test_an_image_that_fails_takes_its_job_with_it(
     engine: Engine, stream: AsyncIterator[Progress | Sampled]
 ) -> None:

@@ -102,10 +102,13 @@ resource "azurerm_kubernetes_cluster" "this" {
     mode = "Manual"
   }
 
+  # A node goes when its last pod has been gone for five minutes. That is longer than Ray leaves a worker idle, so that a
+  # pod that comes back (an upgrade) finds its node, and shorter than Serve keeps a last sampler: docs/scaling.md.
   auto_scaler_profile {
     balance_similar_node_groups   = true
     expander                      = "least-waste"
-    scale_down_unneeded           = "10m"
+    scale_down_unneeded           = "5m"
+    scale_down_delay_after_add    = "5m"
     skip_nodes_with_local_storage = false
   }
 
