@@ -47,9 +47,10 @@ def call(served: ServedModel, job_id: str) -> float:
     began = time.perf_counter()
     prepared = imaging.prepare.remote("bench", SPEC).result()
     work = SamplerJob(job_id, 1, served.digest, served.source, SPEC, prepared.hints)
-    for event in sampler.options(stream=True).generate.remote(work):
-        if isinstance(event, Sampled):
-            imaging.publish.remote("bench", event.picture, SPEC.seeds[0], {}).result()
+    stream = sampler.options(stream=True).generate.remote(work)
+    picture = next(event.picture for event in stream if isinstance(event, Sampled))
+    imaging.publish.remote("bench", picture, SPEC.seeds[0], {}).result()
+    stream.cancel()  # the sampler keeps what it made until then
     return time.perf_counter() - began
 
 
