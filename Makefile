@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services run test test-full test-gpu infra-check faults bench fairness bench-gpu check audit format lock clean
+.PHONY: help setup services run test test-full test-gpu infra-check faults bench fairness scaling bench-gpu check audit format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ bench: setup ## Measure engine and pipeline on 2 quiet cores (12 min; ARGS="c1 c
 
 fairness: setup ## Who waits for whom: the fair order on a virtual clock, on both databases (3 min; ARGS="--service --record")
 	OMP_NUM_THREADS=1 $(BIN)/python -m ops.fairness $(ARGS)
+
+scaling: setup ## Samplers by work against samplers by requests, on a virtual clock (5 min; ARGS="--grid --record")
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m ops.scaling $(ARGS)
 
 bench-gpu: setup ## Measure the engine at full size on a CUDA device (8 minutes)
 	$(BIN)/python -m ops.bench.gpu

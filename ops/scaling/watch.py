@@ -28,7 +28,12 @@ def main(address: str) -> None:
 
     ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+
+    def until_the_end() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=until_the_end, daemon=True).start()
     before: Mapping[str, int] | None = None
     while not ended.wait(LOOK_EVERY_S):
         application = ray_serve.status().applications.get(NAME)
