@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services run test test-full test-gpu infra-check faults load bench bench-serve fairness capacity bench-gpu check audit format lock clean
+.PHONY: help setup services run test test-full test-gpu infra-check faults load bench bench-serve fairness capacity scaling bench-gpu check audit format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ fairness: setup ## Who waits for whom: the fair order on a virtual clock, on bot
 capacity: setup ## Fit the capacity simulator to this machine, then predict other loads and run them (7 min on 2 quiet cores; ARGS=--record)
 	OMP_NUM_THREADS=1 $(BIN)/python -m ops.capacity calibrate $(ARGS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m ops.capacity predict $(ARGS)
+
+scaling: setup ## Samplers by work against samplers by requests, on a virtual clock (5 min; ARGS="--grid --record")
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m ops.scaling $(ARGS)
 
 bench-gpu: setup ## Measure the engine at full size on a CUDA device (8 minutes)
 	$(BIN)/python -m ops.bench.gpu

@@ -176,6 +176,8 @@ def draw(tuned: Mapping[str, Sequence[Point]], file: Path) -> None:
     for name, points in tuned.items():
         axes.scatter([p.gpu_hours for p in points], [100 * p.attainment for p in points], s=14, label=name)
     axes.set(xlabel="GPU-hours", ylabel="jobs in time, %", xscale="log")
+    axes.set_xticks(ticks := [25, 50, 100, 200, 300], [f"{tick}" for tick in ticks], minor=False)
+    axes.set_xticks([], minor=True)
     axes.legend(title="samplers by")
     axes.grid(alpha=0.3)
     figure.savefig(file, dpi=120)

@@ -100,7 +100,7 @@ class Platform:
         Raises:
             PlatformError: One can't; Ray's reason is its message.
         """
-        while not stop.wait(0.1):
+        while not stop.wait(0.25):
             application = ray_serve.status().applications.get(NAME)
             if application is not None and application.status == "RUNNING":
                 return

@@ -373,6 +373,21 @@ async def test_where_a_later_cluster_has_a_sampler_nothing_more_is_claimed_until
     assert platform.get(job).state == "running"
 
 
+async def test_of_two_clusters_with_samplers_the_later_one_claims(
+    platform: Platform, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "LOOK_EVERY", 0.01)
+    earlier = platform.start()
+    platform.session += "2"
+    later = platform.start()
+    await platform.when(lambda: earlier._fleet.followed)
+    for job in [platform.submit(spec) for _ in range(3)]:
+        stream = await platform.sampler.streams.get()
+        assert (len(earlier._running), len(later._running) > 0) == (0, True)
+        stream.finish()
+        assert (await platform.ended(job)).state == "succeeded"
+
+
 async def test_a_dispatcher_that_is_followed_leaves_the_registry_to_the_later_cluster(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
