@@ -57,8 +57,8 @@ def test_a_misspelt_field_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rows", [8, 16, 32])
 def test_rows_are_claimed_as_the_settings_have_it(rows: int) -> None:
-    settings = Settings(max_rows=rows, sampler_replicas=(1, 1))
-    assert gpu().__class__(**{**_fields(), "max_rows": rows}).claimed_rows == settings.claimed_rows
+    settings = Settings(max_rows=rows)
+    assert gpu().__class__(**{**_fields(), "max_rows": rows}).claimed_rows == settings.claimed_rows(1)
 
 
 def _fields() -> dict[str, object]:

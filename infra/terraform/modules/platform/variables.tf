@@ -206,7 +206,7 @@ variable "log_retention_days" {
 }
 
 variable "rules" {
-  description = "Prometheus' rule groups, those of ops/alerts."
+  description = "Prometheus' rule groups, those of ops/prometheus/rules."
   type        = any
   default     = []
 }
