@@ -381,7 +381,8 @@ async def test_of_two_clusters_with_samplers_the_later_one_claims(
     platform.session += "2"
     later = platform.start()
     await platform.when(lambda: earlier._fleet.followed)
-    for job in [platform.submit(spec) for _ in range(3)]:
+    for _ in range(3):
+        job = platform.submit(spec)
         stream = await platform.sampler.streams.get()
         assert (len(earlier._running), len(later._running) > 0) == (0, True)
         stream.finish()
