@@ -11,7 +11,7 @@ import asyncio
 from anyio import to_thread
 
 from serve.jobs.database import StoreUnavailable
-from serve.jobs.signals import Signals
+from serve.jobs.signals import Signals, first
 from serve.jobs.store import JobStore
 
 RECHECK_S = 5.0
@@ -62,7 +62,7 @@ class Ends:
                 self._come.clear()
                 self._tell(await self._look())
                 await asyncio.sleep(min(REST_S * len(self._waiting), LONGEST_REST_S))
-                await self._changed(seen)
+                await first(self._signals.changed(seen, RECHECK_S), self._come.wait())
         except Exception as error:
             for futures in self._waiting.values():
                 for future in futures:
@@ -81,17 +81,3 @@ class Ends:
             for future in self._waiting.pop(job_id, ()):
                 if not future.done():
                     future.set_result(None)
-
-    async def _changed(self, seen: int) -> None:
-        """Wait until the store changed, somebody else waits, or nobody does."""
-        waits = [
-            asyncio.ensure_future(self._come.wait()),
-            asyncio.ensure_future(self._signals.changed(seen, RECHECK_S)),
-        ]
-        try:
-            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for wait in done:
-                wait.result()
-        finally:
-            for wait in waits:
-                wait.cancel()

@@ -33,7 +33,7 @@ from serve.deployments.gauges import Gauges
 from serve.deployments.instruments import RayInstruments
 from serve.errors import JobFailed, ServeError
 from serve.jobs.database import StoreUnavailable, open_database
-from serve.jobs.signals import open_signals
+from serve.jobs.signals import first, open_signals
 from serve.jobs.store import READY, JobStore, Lease, LeaseLost, ServedModel
 from serve.registry.reconciler import Reconciler
 from serve.registry.registry import Registry
@@ -137,7 +137,7 @@ class Dispatcher:
                 self._running[task] = lease
                 self._unsampled[task] = max(1, lease.job.rows)
                 task.add_done_callback(self._forget)
-            await self._changed(seen)
+            await first(self._signals.changed(seen, timeout=IDLE_WAIT), self._freed.wait())
             await asyncio.sleep(min(REST * len(self._running), LONGEST_REST))
             await self._cancel_what_was_asked()
 
@@ -147,20 +147,6 @@ class Dispatcher:
             return 0
         most = self._settings.claimed_rows(max(1, self._fleet.samplers))
         return max(0, min(most - sum(self._unsampled.values()), 2 * most - len(self._running)))
-
-    async def _changed(self, seen: int) -> None:
-        """Wait for a signal, for room, or for a while."""
-        waits = [
-            asyncio.ensure_future(self._signals.changed(seen, timeout=IDLE_WAIT)),
-            asyncio.ensure_future(self._freed.wait()),
-        ]
-        try:
-            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for wait in done:
-                wait.result()
-        finally:
-            for wait in waits:
-                wait.cancel()
 
     def _sampled(self, task: asyncio.Task[None]) -> None:
         """A job's rows have left their seats."""

@@ -18,7 +18,7 @@ import logging
 import sqlite3
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import psycopg
@@ -94,6 +94,18 @@ class Signals(ABC):
                 waiter.set_result(None)
             else:
                 waiter.set_exception(error)
+
+
+async def first(*waits: Coroutine[Any, Any, object]) -> None:
+    """Wait until one of these ends, and give the others up; raises what that one raises."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def open_signals(engine: sa.Engine) -> Signals:
