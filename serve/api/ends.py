@@ -7,12 +7,13 @@ running job is one.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from anyio import to_thread
 
 from serve.jobs.database import StoreUnavailable
 from serve.jobs.signals import Signals, first
-from serve.jobs.store import JobStore
+from serve.jobs.store import Job, JobStore
 
 RECHECK_S = 5.0
 """Looks this often even without a signal: a wake-up that was lost must not cost a whole timeout."""
@@ -35,19 +36,19 @@ class Ends:
     def __init__(self, store: JobStore, signals: Signals) -> None:
         self._store = store
         self._signals = signals
-        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._waiting: dict[str, set[asyncio.Future[Job | None]]] = {}
         self._come = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    async def of(self, job_id: str) -> None:
-        """Return when the job has ended, or is gone."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def of(self, job_id: str) -> Job | None:
+        """The job once it has ended; None where it is gone."""
+        future: asyncio.Future[Job | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(job_id, set()).add(future)
         self._come.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._watch(), name="ends")
         try:
-            await future
+            return await future
         finally:
             others = self._waiting.get(job_id, set())
             others.discard(future)
@@ -69,15 +70,15 @@ class Ends:
                     if not future.done():
                         future.set_exception(error)
 
-    async def _look(self) -> set[str]:
+    async def _look(self) -> dict[str, Job | None]:
         while True:
             try:
                 return await to_thread.run_sync(self._store.ended, tuple(self._waiting))
             except StoreUnavailable:
                 await asyncio.sleep(STORE_BACK_S)
 
-    def _tell(self, ended: set[str]) -> None:
-        for job_id in ended:
+    def _tell(self, ended: Mapping[str, Job | None]) -> None:
+        for job_id, job in ended.items():
             for future in self._waiting.pop(job_id, ()):
                 if not future.done():
-                    future.set_result(None)
+                    future.set_result(job)

@@ -10,11 +10,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from serve.api.context import Context
-from serve.api.ends import STORE_BACK_S
 from serve.api.problems import AboutJob
 from serve.api.submission import Submission
 from serve.errors import JobCancelled, JobFailed, NotFound, ServeError, TimedOut
-from serve.jobs.database import StoreUnavailable
 from serve.jobs.store import Job
 
 
@@ -32,12 +30,12 @@ async def succeeded(context: Context, submission: Submission, receive: Receive, 
         ClientDisconnect: Nobody is there to be answered.
     """
     job = submission.job
-    end = asyncio.ensure_future(_terminal(context, submission))
+    end = asyncio.ensure_future(context.ends.of(job.id))
     gone = asyncio.ensure_future(_disconnected(receive))
     try:
         await asyncio.wait({end, gone}, timeout=context.settings.job_timeout, return_when=asyncio.FIRST_COMPLETED)
         if end.done():
-            return _checked(end.result())
+            return _checked(end.result(), job.id)
         if gone.done():
             if key is None:
                 await to_thread.run_sync(context.store.request_cancel, job.id, job.tenant)
@@ -51,28 +49,14 @@ async def succeeded(context: Context, submission: Submission, receive: Receive, 
                 await task
 
 
-async def _terminal(context: Context, submission: Submission) -> Job:
-    while True:
-        await context.ends.of(submission.job.id)
-        try:
-            return await to_thread.run_sync(_look, context, submission.job)
-        except StoreUnavailable:  # the job was accepted: its caller hears of it when the store is back
-            await asyncio.sleep(STORE_BACK_S)
-
-
-def _look(context: Context, job: Job) -> Job:
-    current = context.store.get(job.id, job.tenant)
-    if current is None:
-        raise NotFound(f"The job {job.id} is gone.")
-    return current
-
-
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-def _checked(job: Job) -> Job:
+def _checked(job: Job | None, job_id: str) -> Job:
+    if job is None:
+        raise NotFound(f"The job {job_id} is gone.")
     if job.state == "succeeded":
         return job
     if job.state == "cancelled":

@@ -214,11 +214,12 @@ class JobStore:
         with self._reads.connect() as connection:
             return find(connection, job_id, tenant)
 
-    def ended(self, job_ids: Collection[str]) -> set[str]:
-        """Those of these jobs that have ended, or are gone."""
-        query = sa.select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.state.not_in(TERMINAL))
+    def ended(self, job_ids: Collection[str]) -> dict[str, Job | None]:
+        """Those of these jobs that have ended, by id; None for one that is gone."""
+        going_on = sa.select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.state.not_in(TERMINAL))
         with self._reads.connect() as connection:
-            return set(job_ids) - set(connection.scalars(query))
+            over = set(job_ids) - set(connection.scalars(going_on))
+            return {job_id: find(connection, job_id, None) for job_id in over}
 
     def page(self, tenant: str, states: Collection[State] = (), after: str | None = None, limit: int = 50) -> Page:
         """Up to `limit` jobs of `tenant`, the newest first; in `states`, if any are named.

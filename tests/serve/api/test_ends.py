@@ -20,12 +20,12 @@ class Store:
         self.asked: list[set[str]] = []
         self.away = 0
 
-    def ended(self, job_ids: Collection[str]) -> set[str]:
+    def ended(self, job_ids: Collection[str]) -> dict[str, None]:
         self.asked.append(set(job_ids))
         if self.away:
             self.away -= 1
             raise StoreUnavailable("away", retry_after_s=1.0)
-        return self.over & set(job_ids)
+        return dict.fromkeys(self.over & set(job_ids))
 
 
 class Signals:

@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import Message
 
-from serve.api import ends, waiting
+from serve.api import ends
 from serve.errors import Internal, InvalidRequest, JobFailed, Overloaded
 from serve.jobs.database import StoreUnavailable
 from serve.jobs.retention import ArtifactsSwept
@@ -177,9 +177,8 @@ async def test_a_job_that_was_accepted_is_waited_for_through_an_outage(
     client: httpx.AsyncClient, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ends, "STORE_BACK_S", 0.001)
-    monkeypatch.setattr(waiting, "STORE_BACK_S", 0.001)
     away: list[Exception] = [StoreUnavailable("away"), StoreUnavailable("away")]
-    refuse(monkeypatch, "get", away)
+    refuse(monkeypatch, "ended", away)
     assert (await client.post(URL, json=REQUEST)).status_code == 200
     assert away == []
 

@@ -217,7 +217,7 @@ def test_an_old_fence_renews_nothing(store, submit, claim_one, clock):
 def test_the_ended_are_those_that_are_over_or_gone(store, submit, claim_one):
     over, waiting = submit().id, submit().id
     store.succeed(claim_one(), RESULT)
-    assert store.ended([over, waiting, "job_none"]) == {over, "job_none"}
+    assert store.ended([over, waiting, "job_none"]) == {over: store.get(over), "job_none": None}
 
 
 def test_progress_shows(store, submit, claim_one):
