@@ -21,7 +21,8 @@ def main(address: str) -> None:
     import ray
     from ray import serve as ray_serve
 
-    from serve.deployments.app import NAME, build
+    from serve.deployments.app import build
+    from serve.deployments.names import NAME
     from serve.deployments.platform import gpus_of_sampler
 
     ray.init(address=address, log_to_driver=False)

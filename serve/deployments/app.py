@@ -11,10 +11,7 @@ from ray.serve.config import AutoscalingConfig
 from serve.config import Settings
 from serve.deployments.dispatcher import Dispatcher
 from serve.deployments.imaging import Imaging
-from serve.deployments.names import NAME
 from serve.deployments.sampler import Sampler
-
-__all__ = ["NAME", "build"]
 
 TELL_EVERY = 1.0  # seconds between reports of a dispatcher to Serve's controller
 IMAGING_WAIT = 10.0  # seconds for which imaging must have had too many calls: a peak is over before a replica has come

@@ -63,7 +63,7 @@ class Attempt:
         self._compares = compares
         self._metrics = metrics
         self._tracing = tracing
-        self._stored: dict[int, StoredImage] = {}
+        self._unstored = lease.job.spec.n
         self._untold: list[int] = []  # images whose events are written with the job's end
 
     async def run(self, sampled: Callable[[], None]) -> None:
@@ -141,11 +141,11 @@ class Attempt:
         stored: StoredImage = await self._imaging.publish.remote(
             job.tenant, event.picture, seed, png_parameters(job, seed), compared, carry()
         )
-        self._stored[event.index] = stored
-        if len(self._stored) == job.spec.n:
-            self._untold.append(event.index)
-        else:
+        self._unstored -= 1
+        if self._unstored:
             await self._ask(self._store.image_done, self._lease, event.index, stored)
+        else:
+            self._untold.append(event.index)
         return stored
 
     async def _show(self, progress: Mapping[str, Any]) -> None:

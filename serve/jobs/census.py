@@ -12,8 +12,11 @@ from serve.jobs.queue import QUEUED, SAMPLED, read_waiting
 from serve.jobs.schema import jobs
 
 _RUNNING = sa.select(jobs.c.tenant, sa.func.count()).where(jobs.c.state == "running").group_by(jobs.c.tenant)
-_SAMPLED = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(jobs.c.gflop), 0.0)).where(QUEUED, SAMPLED)
-_MAPS = sa.select(sa.func.count()).where(QUEUED, ~SAMPLED)
+_WAITING = sa.select(
+    sa.func.count().filter(SAMPLED),
+    sa.func.coalesce(sa.func.sum(jobs.c.gflop).filter(SAMPLED), 0.0),
+    sa.func.count().filter(~SAMPLED),
+).where(QUEUED)
 _OLDEST = sa.select(jobs.c.id).where(QUEUED).order_by(jobs.c.created_at, jobs.c.id).limit(1)
 
 
@@ -53,8 +56,7 @@ class Waiting:
 
 def waiting(connection: sa.Connection) -> Waiting:
     """Count what no dispatcher holds."""
-    count, gflop = connection.execute(_SAMPLED).one()
-    return Waiting(count, gflop, connection.scalar(_MAPS) or 0)
+    return Waiting(*connection.execute(_WAITING).one())
 
 
 def census(connection: sa.Connection, now: float) -> Census:
