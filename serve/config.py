@@ -19,6 +19,11 @@ from serve.loopback import is_loopback
 _HOST = re.compile(r"(?:(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
 
 
+def lookahead(seats: int) -> int:
+    """UNet rows that are claimed beyond what fills so many seats."""
+    return max(2, seats // 8)
+
+
 class Settings(BaseSettings):
     """What an operator may change. Sizes in bytes, times in seconds."""
 
@@ -181,7 +186,7 @@ class Settings(BaseSettings):
             samplers: That run.
         """
         seats = samplers * self.max_rows
-        return self.rows_in_flight or seats + max(2, seats // 8)
+        return self.rows_in_flight or seats + lookahead(seats)
 
     @property
     def operating_tenants(self) -> tuple[str, ...]:

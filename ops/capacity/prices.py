@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ops.capacity.table import CostTable
+from serve.config import lookahead
 from serve.engine.scheduler import BUCKETS
 
 PRICES = Path(__file__).with_name("prices.yaml")
@@ -72,8 +73,8 @@ class Gpu:
 
     @property
     def claimed_rows(self) -> int:
-        """Rows a dispatcher claims for each, as `serve.config.Settings.claimed_rows` has it."""
-        return self.max_rows + max(2, self.max_rows // 8)
+        """Rows a dispatcher claims for each."""
+        return self.max_rows + lookahead(self.max_rows)
 
     @property
     def buckets(self) -> tuple[int, ...]:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ops.fairness.lines import Line, Offer
+from serve.config import lookahead
 from serve.engine.core import Batch, Image, Key
 from serve.engine.scheduler import Scheduler
 from serve.jobs.cost import Cost
 from serve.jobs.pace import Pace
 
 MAX_ROWS = 16
-LOOKAHEAD = MAX_ROWS // 8
-"""Rows claimed beyond a full batch, as `Settings.claimed_rows` has it."""
+LOOKAHEAD = lookahead(MAX_ROWS)
 
 PACE = Pace(fixed=0.75, per_gflop=0.25, gflop=8.0, rows=MAX_ROWS)
 """A step of one image takes a second, one of eight 2.75: the shape of a GPU's, as measured in `ops/bench`."""

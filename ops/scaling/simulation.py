@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ops.scaling.policies import Policy, View
 from ops.scaling.trace import Arrival
+from serve.config import lookahead
 from serve.deployments.scaling import Work
 from serve.jobs.pace import Pace
 
@@ -23,7 +24,7 @@ COLD_S = 90.0
 """From asking for a replica until it serves: a worker on a node that is there, weights, warming. Assumed."""
 
 TICK_S = 1.0
-AHEAD = PACE.rows // 8  # rows claimed beyond full batches, as the dispatcher has it
+AHEAD = lookahead(PACE.rows)
 
 
 def allowed_s(arrival: Arrival) -> float:
