@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from ops.bench.serving import DRIFT, TITLE
+from ops.bench.table import Table
 
 PAGE = Path("docs/benchmarks.md")
 PLOT = Path("images/bench-serve.svg")  # beside the page
@@ -100,21 +101,21 @@ def text(run: Mapping[str, Any]) -> str:
         cores=run["machine"]["cores"],
         threads=run["machine"]["threads"],
         note=run["note"],
-        efficiency=_markdown(
-            ["", "", "target"], [_row(figure) for figure in figures if figure["name"].startswith("C8")]
-        ),
-        accounts=_markdown(*_parts(table_of(run, "Where the processor's time goes"))),
+        efficiency=Table(
+            "", ["", "", "target"], [_row(figure) for figure in figures if figure["name"].startswith("C8")]
+        ).markdown(),
+        accounts=table_of(run, "Where the processor's time goes").markdown(),
         plot=PLOT.as_posix(),
         steps=", ".join(detail["limits s, by steps"]),
-        scores=_markdown(*_parts(scores)),
+        scores=scores.markdown(),
         solo=detail["one at a time, images a second"],
         capacity=detail["engine, images a second"],
         drift=", ".join(f"{seconds:.2f} s before {name}" for name, seconds in detail[DRIFT].items()),
-        grid=_markdown(*_parts(grid)),
+        grid=grid.markdown(),
     )
 
 
-def table_of(run: Mapping[str, Any], title: str) -> Mapping[str, Any]:
+def table_of(run: Mapping[str, Any], title: str) -> Table:
     """The table whose title begins so.
 
     Raises:
@@ -122,14 +123,13 @@ def table_of(run: Mapping[str, Any], title: str) -> Mapping[str, Any]:
     """
     for table in run["tables"]:
         if table["title"].startswith(title):
-            found: Mapping[str, Any] = table
-            return found
+            return Table(**table)
     raise ValueError(f"the run has no table {title!r}: measure c8 and serving")
 
 
-def draw(scores: Mapping[str, Any], file: Path) -> None:
+def draw(scores: Table, file: Path) -> None:
     """Pictures in time at every load, and waits at those loads that one at a time could bear."""
-    rows = [dict(zip(scores["columns"], row, strict=True)) for row in scores["rows"]]
+    rows: list[dict[str, Any]] = [dict(zip(scores.columns, row, strict=True)) for row in scores.rows]
     servers = list(dict.fromkeys(row["server"] for row in rows))
     loads = list(dict.fromkeys(row["load"] for row in rows))
     below = [load for load in loads if "one at a time" in load]
@@ -168,19 +168,6 @@ def _waits(axes: Axes, rows: Sequence[Mapping[str, Any]], servers: Sequence[str]
 def _row(figure: Mapping[str, Any]) -> list[str | float]:
     sign = "<=" if figure["at_most"] else ">="
     return [figure["title"], f"{figure['value']:.2f}", f"{sign} {figure['target']:g}"]
-
-
-def _parts(table: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Sequence[str | float]]]:
-    return table["columns"], table["rows"]
-
-
-def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
-    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    lines += [
-        "| " + " | ".join(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row) + " |"
-        for row in rows
-    ]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from rich import table as rich_table
 from rich.console import Console
 
 from ops.bench.figure import Figure
-from ops.bench.table import Table
+from ops.bench.table import Table, text
 
 LIBRARIES = "torch", "diffusers", "transformers", "numpy"
 
@@ -91,9 +91,7 @@ class Report:
             *([self.note, ""] if self.note else []),
         ]
         for table in [*([_figures(self.figures)] if self.figures else []), *self.tables]:
-            lines += [f"**{table.title}**", "", "| " + " | ".join(table.columns) + " |"]
-            lines += ["|" + " --- |" * len(table.columns)]
-            lines += ["| " + " | ".join(_text(cell) for cell in row) + " |" for row in table.rows] + [""]
+            lines += [f"**{table.title}**", "", table.markdown(), ""]
         details = {figure.name: figure.detail for figure in self.figures if figure.detail}
         if details:
             lines += ["<details><summary>What the figures were made of</summary>", "", "```"]
@@ -162,12 +160,8 @@ def _figures(figures: Sequence[Figure]) -> Table:
 def _rich(table: Table) -> rich_table.Table:
     drawn = rich_table.Table(*table.columns, title=table.title)
     for row in table.rows:
-        drawn.add_row(*(_text(cell) for cell in row))
+        drawn.add_row(*(text(cell) for cell in row))
     return drawn
-
-
-def _text(cell: str | float) -> str:
-    return cell if isinstance(cell, str) else f"{cell:.3g}" if isinstance(cell, float) else str(cell)
 
 
 def _rounded(value: object) -> object:

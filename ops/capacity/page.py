@@ -13,13 +13,6 @@ PAGE = DOCS / "planning.md"
 IMAGES = DOCS / "images"
 
 
-def markdown(table: Table) -> str:
-    """Without its title: the page has its own."""
-    lines = ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
-    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in table.rows]
-    return "\n".join(lines)
-
-
 def put(name: str, text: str, page: Path = PAGE) -> None:
     """Write `text` between the marks `<!-- name -->` and `<!-- /name -->`.
 
@@ -36,4 +29,4 @@ def put(name: str, text: str, page: Path = PAGE) -> None:
 
 def put_tables(name: str, tables: Sequence[Table], page: Path = PAGE) -> None:
     """Some tables, one below the other."""
-    put(name, "\n\n".join(f"**{table.title}**\n\n{markdown(table)}" for table in tables), page)
+    put(name, "\n\n".join(f"**{table.title}**\n\n{table.markdown(str)}" for table in tables), page)
