@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections import defaultdict
+import contextlib
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
-TICKS = os.sysconf("SC_CLK_TCK")
+import psutil
 
 
 def seconds(roles: Mapping[int, str]) -> dict[str, float]:
     """User and system time of each role's processes so far, with all their threads; none of those that are gone."""
-    found: dict[str, float] = defaultdict(float)
+    found = dict.fromkeys(roles.values(), 0.0)
     for pid, role in roles.items():
-        found[role] += _seconds(pid)
-    return dict(found)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found[role] += of(pid)
+    return found
 
 
 def spent(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
@@ -28,16 +27,18 @@ def roles(pids: Iterable[int], names: Mapping[str, str], other: str) -> dict[int
     return {pid: next((name for name, text in names.items() if text in _command(pid)), other) for pid in pids}
 
 
-def _seconds(pid: int) -> float:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / TICKS
+def of(pid: int) -> float:
+    """User and system time of one process so far, in seconds.
+
+    Raises:
+        NoSuchProcess: It is gone.
+    """
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def _command(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
+        return " ".join(psutil.Process(pid).cmdline())
+    except psutil.NoSuchProcess:
         return ""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ import sqlalchemy as sa
 
 from controlnet.architecture import SD15
 from ops.bench.figure import Figure
+from ops.bench.processor import of as processor_s
 from ops.bench.table import Table
 from ops.capacity.local import TENANTS, platform
 from ops.capacity.mix import Mix
@@ -225,11 +225,7 @@ def _one(_: object) -> int:
 
 def _processor_s(processes: Sequence[int]) -> float:
     """Of some processes so far."""
-    ticks = 0
-    for pid in processes:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+    return sum(map(processor_s, processes))
 
 
 @contextmanager
