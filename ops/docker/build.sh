@@ -2,6 +2,7 @@
 # Build images, push them where REGISTRY is set, and write their digests as values for the chart.
 #   BASE=docker.io/library/python:3.11-slim-bookworm@sha256:<digest> ops/docker/build.sh api cpu gpu mlflow
 #   REGISTRY=myregistry.azurecr.io ... writes build/images.yaml:  helm upgrade ... -f build/images.yaml
+# TORCH_CPU_INDEX is where pip finds torch for CPUs; the image `cpu` needs it.
 # BUILDER is buildah, podman or docker; TAG the images' tag; BUILD_ARGS goes to the builder as it is.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -18,7 +19,7 @@ mkdir -p build
 for image in "$@"; do
   case $image in
     api|mlflow) file=$image arguments=() ;;
-    cpu) file=ray arguments=(--build-arg "TORCH_INDEX=${TORCH_CPU_INDEX-https://download.pytorch.org/whl/cpu}") ;;
+    cpu) file=ray arguments=(--build-arg "TORCH_INDEX=${TORCH_CPU_INDEX?is not set: give the index of torch for CPUs that pytorch.org names, or nothing for the default one, which has CUDA}") ;;
     gpu) file=ray arguments=(--build-arg TORCH_INDEX=) ;;
     *) echo "no such image: $image; there are api, cpu, gpu, mlflow" >&2; exit 2 ;;
   esac
