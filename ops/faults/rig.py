@@ -115,11 +115,18 @@ class Rig:
         return next(found[1] for command in commands if (found := re.search(r"--gcs-address=([\w.:]+)", command)))
 
     @property
-    def ray_targets(self) -> Path:
-        """Where its Ray says what Prometheus is to scrape, whichever others run on this machine."""
+    def ray_session(self) -> Path:
+        """The folder of its Ray, whichever others run on this machine."""
         commands = [Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace") for pid in self.processes()]
-        folder = next(found[0] for command in commands if (found := re.search(r"/tmp/ray/session_[\w-]+", command)))
-        return Path(folder) / "prom_metrics_service_discovery.json"
+        return Path(next(found[0] for command in commands if (found := re.search(r"/tmp/ray/session_[\w-]+", command))))
+
+    def troubles(self) -> str:
+        """What replicas and Serve's controller logged as warnings and errors since it was started."""
+        logs = [
+            path for pattern in ("worker-*.err", "serve/*.log") for path in (self.ray_session / "logs").glob(pattern)
+        ]
+        lines = [line for path in sorted(logs) for line in path.read_text(errors="replace").splitlines()]
+        return "\n".join(line for line in lines if re.search(r'"level(name)?": "(warning|error)"', line, re.IGNORECASE))
 
     def wait_until_ready(self) -> None:
         """Wait for `/readyz`."""

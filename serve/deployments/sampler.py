@@ -91,8 +91,8 @@ class Sampler:
     async def generate(self, job: SamplerJob) -> AsyncIterator[Progress | Sampled]:
         """Sample a job's images; the call lasts as long as the job, so that drain sees the work.
 
-        Pictures are this process's: another reads them while it lives. So the call goes on after the last one, and who
-        asked cancels it when it has them all. Leaving it earlier cancels what is left, within a step.
+        Pictures are this process's: another reads them while it lives and holds them. So the call goes on after the
+        last one, and who asked cancels it when it has them all. Leaving it earlier cancels what is left, within a step.
         """
         maps: list[list[npt.NDArray[np.uint8]]] = await job.hints
         self._metrics.cache(hit := job.digest in self._shelf)
@@ -105,6 +105,7 @@ class Sampler:
             for image in images:
                 self._engine.submit(image, inbox)
             left = {image.id for image in images}
+            held: list[ray.ObjectRef[object]] = []  # a reference that is on its way to its reader keeps nothing alive
             previewed = float("-inf")
             while left:
                 event = await inbox.get()
@@ -119,7 +120,8 @@ class Sampler:
                 else:
                     index, picture, seconds = event
                     left.discard(images[index].id)
-                    yield Sampled(index, ray.put(picture), seconds)
+                    held.append(ray.put(picture))
+                    yield Sampled(index, held[-1], seconds)
             await asyncio.sleep(HELD_FOR)
         finally:
             for image in images:

@@ -86,8 +86,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Ite
     with Rig(folder / "platform", settings=settings) as rig:
         headers = {"Authorization": f"Bearer {rig.key}"}
         client = httpx.Client(base_url=rig.url, timeout=120, trust_env=False, headers=headers)
+        of_ray = rig.ray_session / "prom_metrics_service_discovery.json"
         try:
-            prometheus = Prometheus(folder / "prometheus", f"127.0.0.1:{rig.metrics_port}", rig.ray_targets)
+            prometheus = Prometheus(folder / "prometheus", f"127.0.0.1:{rig.metrics_port}", of_ray)
         except Missing as missing:
             pytest.skip(str(missing))
         with client, prometheus:
