@@ -148,7 +148,7 @@ def store(url: str, seconds: float) -> tuple[float, float]:
             leases = jobs.claim("capacity", 60.0, ROOM)
             for lease in leases:
                 picture = StoredImage(f"{lease.job.id}.png", 1, SIDE, SIDE)
-                jobs.progress(lease, {"steps": [10], "of": 20})
+                jobs.progress([(lease, {"steps": [10], "of": 20})])
                 jobs.image_done(lease, 0, picture)
                 jobs.succeed(lease, JobResult((picture,)))
             return len(leases)

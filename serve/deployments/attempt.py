@@ -9,25 +9,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar
+from collections.abc import Callable
 
 from ray.serve.handle import DeploymentHandle
 
+from serve.deployments.ask import Ask
 from serve.deployments.messages import Prepared, Progress, Sampled, SamplerJob
+from serve.deployments.progress import ProgressWriter
 from serve.deployments.publication import png_parameters, steered
 from serve.jobs.store import JobResult, JobStore, Lease, StoredImage
 from serve.telemetry import DispatcherMetrics, Tracing, carry
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class Ask(Protocol):
-    """Calls the store, as often as it takes."""
-
-    async def __call__(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        """What the store answers."""
 
 
 class Attempt:
@@ -39,6 +30,7 @@ class Attempt:
         sampler: Handle of the sampler deployment.
         store: Told of maps, steps, images and the end.
         ask: Calls it.
+        progress: Shows steps.
         compares: Whether the next image is to be compared with its map.
         metrics: Told of the first step.
         tracing: Of the process.
@@ -51,6 +43,7 @@ class Attempt:
         sampler: DeploymentHandle,
         store: JobStore,
         ask: Ask,
+        progress: ProgressWriter,
         compares: Callable[[], bool],
         metrics: DispatcherMetrics,
         tracing: Tracing,
@@ -60,6 +53,7 @@ class Attempt:
         self._sampler = sampler
         self._store = store
         self._ask = ask
+        self._progress = progress
         self._compares = compares
         self._metrics = metrics
         self._tracing = tracing
@@ -105,8 +99,6 @@ class Attempt:
         stepped = False
         try:
             async with asyncio.TaskGroup() as tasks:
-                progress = Latest(self._show)
-                showing = tasks.create_task(progress.loop())
                 async for event in stream:
                     if not stepped and self._lease.attempt == 1:
                         self._metrics.first_step(time.time() - self._lease.job.created_at)
@@ -114,17 +106,17 @@ class Attempt:
                     if isinstance(event, Progress):
                         if event.preview is not None:
                             preview["preview"] = f"data:image/jpeg;base64,{base64.b64encode(event.preview).decode()}"
-                        progress.give({"steps": list(event.steps), "of": event.of, **preview})
+                        self._progress.give(self._lease, {"steps": list(event.steps), "of": event.of, **preview})
                     elif isinstance(event, Sampled):
                         images[event.index] = tasks.create_task(self._publish(event, prepared))
                         if len(images) == self._lease.job.spec.n:
                             break  # the sampler keeps them until the call is cancelled
                 ended = time.time()
                 sampled()
-                showing.cancel()
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         finally:
+            self._progress.drop(self._lease)
             stream.cancel()
         timings["sampling"] = ended - began
         timings["publishing"] = time.time() - ended
@@ -147,29 +139,3 @@ class Attempt:
         else:
             self._untold.append(event.index)
         return stored
-
-    async def _show(self, progress: Mapping[str, Any]) -> None:
-        await self._ask(self._store.progress, self._lease, progress)
-
-
-class Latest(Generic[T]):
-    """Writes what it was given last, one write at a time; what is overtaken is never written.
-
-    Args:
-        write: Takes as long as it takes.
-    """
-
-    def __init__(self, write: Callable[[T], Awaitable[None]]) -> None:
-        self._write = write
-        self._given: asyncio.Queue[T] = asyncio.Queue(maxsize=1)
-
-    def give(self, value: T) -> None:
-        """Have `value` written soon."""
-        if self._given.full():
-            self._given.get_nowait()
-        self._given.put_nowait(value)
-
-    async def loop(self) -> None:
-        """Write until it is cancelled; raises what a write raises."""
-        while True:
-            await self._write(await self._given.get())

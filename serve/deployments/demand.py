@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection
 
 from serve.config import Settings
-from serve.deployments.attempt import Ask
+from serve.deployments.ask import Ask
 from serve.deployments.fleet import Fleet
 from serve.deployments.scaling import MAPS, SAMPLERS, Work, samplers
 from serve.jobs.store import Job, JobStore

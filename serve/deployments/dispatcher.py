@@ -31,6 +31,7 @@ from serve.deployments.demand import Demand
 from serve.deployments.fleet import Fleet
 from serve.deployments.gauges import Gauges
 from serve.deployments.instruments import RayInstruments
+from serve.deployments.progress import ProgressWriter
 from serve.errors import JobFailed, ServeError
 from serve.jobs.database import StoreUnavailable, open_database
 from serve.jobs.signals import first, open_signals
@@ -82,6 +83,7 @@ class Dispatcher:
         self._demand = Demand(
             settings, self._store, self._ask, self._fleet, lambda: [self._running[task].job for task in self._unsampled]
         )
+        self._progress = ProgressWriter(self._store, self._ask)
         registry = Registry.from_settings(settings)
         self._reconciler = Reconciler(registry, self._store, self._prepare, settings.bundle_cache)
         self._chores = Chores(
@@ -99,6 +101,7 @@ class Dispatcher:
             "claim": self._claim,
             "fleet": self._fleet.loop,
             "demand": self._demand.loop,
+            "progress": self._progress.loop,
             "lease": self._keep,
             "readiness": self._tell_readiness,
             "gauges": self._gauges.loop,
@@ -230,6 +233,7 @@ class Dispatcher:
             self._sampler,
             self._store,
             self._ask,
+            self._progress,
             lambda: self._luck() < self._settings.adherence_share,
             self._metrics,
             self._tracing,

@@ -15,7 +15,7 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from serve.deployments.attempt import Ask
+from serve.deployments.ask import Ask
 from serve.jobs.pace import Pace
 from serve.jobs.prediction import Capacity
 from serve.jobs.store import JobStore

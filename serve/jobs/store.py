@@ -22,8 +22,9 @@ Other nouns have modules of their own and hang on the store: `idempotency`, `del
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -98,6 +99,11 @@ READY = "ready"
 WEEK_S = 7 * 24 * 3600.0
 
 _SUBMIT = sa.insert(jobs).returning(*jobs.c)
+_SHOW = (
+    sa.update(jobs)
+    .where(jobs.c.id == sa.bindparam("this"), jobs.c.fence == sa.bindparam("held"), jobs.c.state == "running")
+    .values(progress=sa.bindparam("shown"))
+)
 
 
 class JobStore:
@@ -351,12 +357,11 @@ class JobStore:
         with self._reads.connect() as connection:
             return list(connection.scalars(sa.select(jobs.c.id).where(asked)))
 
-    def progress(self, lease: Lease, progress: Mapping[str, Any]) -> None:
-        """Show how far the job is; the caller sees to it that this is not too often."""
+    def progress(self, steps: Iterable[tuple[Lease, Mapping[str, Any]]]) -> None:
+        """Show how far jobs are, in one transaction; where a lease is over, nothing is changed."""
+        rows = [{"this": lease.job.id, "held": lease.fence, "shown": dict(progress)} for lease, progress in steps]
         with self._soft.begin() as connection:
-            show = sa.update(jobs).where(held(lease)).values(progress=dict(progress)).returning(jobs.c.id)
-            if connection.scalar(show) is None:
-                raise LeaseLost(lease)
+            connection.execute(_SHOW, sorted(rows, key=itemgetter("this")))
             notify(connection)
 
     def annotated(self, lease: Lease, made: Sequence[StoredMap]) -> None:

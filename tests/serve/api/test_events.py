@@ -191,7 +191,7 @@ async def test_a_queued_job_is_told_its_place_and_when_it_moves_up(
 
 async def test_progress_is_the_latest_and_has_no_id(reader: Reader, store: JobStore) -> None:
     (lease,) = store.claim("worker", 30, 1)
-    store.progress(lease, {"steps": [3, 2], "of": 5})
+    store.progress([(lease, {"steps": [3, 2], "of": 5})])
     event_id, _, data = await reader.reaches("progress")
     assert event_id is None
     assert data == {"job": lease.job.id, "steps": [3, 2], "of": 5}
@@ -199,7 +199,7 @@ async def test_progress_is_the_latest_and_has_no_id(reader: Reader, store: JobSt
 
 async def test_the_same_progress_is_told_once(reader: Reader, store: JobStore, model: ServedModel) -> None:
     (lease,) = store.claim("worker", 30, 1)
-    store.progress(lease, {"steps": [3, 2], "of": 5})
+    store.progress([(lease, {"steps": [3, 2], "of": 5})])
     await reader.reaches("progress")
     store.submit(TENANT, SPEC, model)  # wakes everyone
     store.image_done(lease, 0, IMAGES[0])
@@ -212,21 +212,21 @@ async def test_progress_that_comes_too_soon_is_told_later_if_it_is_the_latest(
     monkeypatch.setattr(events, "STANDING_EVERY_S", 0.5)
     (lease,) = store.claim("worker", 30, 1)
     told = []
-    store.progress(lease, {"steps": [1, 0], "of": 5})
+    store.progress([(lease, {"steps": [1, 0], "of": 5})])
     told.append((await reader.reaches("progress"))[2]["steps"])
     for step in (2, 3):
-        store.progress(lease, {"steps": [step, 0], "of": 5})
+        store.progress([(lease, {"steps": [step, 0], "of": 5})])
     told.append((await reader.reaches("progress"))[2]["steps"])
     assert told == [[1, 0], [3, 0]]
 
 
 async def test_an_attempt_is_told_of_before_its_progress(reader: Reader, store: JobStore) -> None:
     (lease,) = store.claim("worker", 30, 1)
-    store.progress(lease, {"steps": [4, 4], "of": 5})
+    store.progress([(lease, {"steps": [4, 4], "of": 5})])
     await reader.reaches("progress")
     store.retry(lease, {})
     (again,) = store.claim("worker", 30, 1)
-    store.progress(again, {"steps": [1, 1], "of": 5})
+    store.progress([(again, {"steps": [1, 1], "of": 5})])
     assert [(await reader.next())[1] for _ in range(3)] == ["queued", "started", "progress"]
 
 

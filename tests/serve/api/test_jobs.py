@@ -81,7 +81,7 @@ async def test_a_queued_job(client: httpx.AsyncClient, store: JobStore, model: S
 async def test_a_running_job_shows_its_progress(client: httpx.AsyncClient, store: JobStore, model: ServedModel) -> None:
     job = store.submit(TENANT, SPEC, model)
     (lease,) = store.claim("worker", 30, 1)
-    store.progress(lease, {"steps": [3], "of": 5, "preview": "data:..."})
+    store.progress([(lease, {"steps": [3], "of": 5, "preview": "data:..."})])
     answer = (await client.get(f"{URL}/{job.id}")).json()
     assert (answer["state"], answer["progress"]) == ("running", {"steps": [3], "of": 5})
     assert answer["position"] is None

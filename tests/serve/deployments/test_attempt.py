@@ -5,42 +5,16 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-import pytest
-
-from serve.deployments.attempt import Latest
 from serve.deployments.messages import Progress, Sampled
 from serve.jobs.spec import JobSpec
 from tests.serve.deployments.conftest import Platform
-
-
-async def test_what_is_overtaken_is_never_written() -> None:
-    written: list[int] = []
-    writing, go_on = asyncio.Event(), asyncio.Event()
-
-    async def write(value: int) -> None:
-        writing.set()
-        await go_on.wait()
-        written.append(value)
-        if value == 4:
-            raise StopAsyncIteration
-
-    latest = Latest(write)
-    loop = asyncio.create_task(latest.loop())
-    latest.give(1)
-    await writing.wait()
-    for value in (2, 3, 4):
-        latest.give(value)
-    go_on.set()
-    with pytest.raises(StopAsyncIteration):
-        await loop
-    assert written == [1, 4]
 
 
 async def test_steps_go_on_while_the_store_is_slow(platform: Platform, spec: JobSpec) -> None:
     dispatcher = platform.start()
     progress = dispatcher._store.progress
     asked, allowed = asyncio.Event(), asyncio.Event()
-    ask = dispatcher._ask
+    ask = dispatcher._progress._ask
 
     async def slow(call: object, *arguments: object) -> object:
         if call == progress:
@@ -48,7 +22,7 @@ async def test_steps_go_on_while_the_store_is_slow(platform: Platform, spec: Job
             await allowed.wait()
         return await ask(call, *arguments)  # type: ignore[arg-type]
 
-    dispatcher._ask = slow  # type: ignore[method-assign, assignment]
+    dispatcher._progress._ask = slow  # type: ignore[assignment]
     job = platform.submit(spec)
     stream = await platform.sampler.streams.get()
     stream.send(Progress((1, 1), 20))

@@ -15,7 +15,7 @@ from ray.serve.exceptions import DeploymentUnavailableError
 from serve.deployments import demand, fleet
 from serve.deployments import dispatcher as module
 from serve.deployments.chores import RECONCILER
-from serve.deployments.messages import Progress
+from serve.deployments.messages import Progress, Sampled
 from serve.deployments.publication import png_parameters
 from serve.errors import InvalidRequest
 from serve.jobs.cost import Cost
@@ -244,7 +244,7 @@ async def test_a_job_that_comes_back_is_kept_when_its_first_task_ends(platform: 
     thief.retry(lease, {})
     await platform.when(lambda: platform.get(job).attempt == 3)
     second = await platform.sampler.streams.get()
-    first.send(Progress((3, 2), 20))
+    first.send(Sampled(0, picture=object(), seconds=1.0))
     await asyncio.wait({stale})
     platform.store.request_cancel(job.id, "acme")
     await second.cancelled.wait()

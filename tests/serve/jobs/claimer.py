@@ -25,7 +25,7 @@ def main(url: str, owner: str, lease_s: float, lives: int) -> None:
             time.sleep(0.02)
         for lease in leases:
             try:
-                store.progress(lease, {"step": 1})
+                store.progress([(lease, {"step": 1})])
                 store.renew(lease, lease_s)
                 store.image_done(lease, 0, IMAGE)
                 lives -= 1

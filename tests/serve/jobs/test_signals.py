@@ -118,7 +118,7 @@ async def test_a_waiter_sees_the_job_end(signals, store, spec, model):
 
 WHAT_A_WAITER_CARES_ABOUT = {
     "claimed": lambda store, lease: store.claim("b", 30, 1),
-    "progress": lambda store, lease: store.progress(lease, {"step": 1}),
+    "progress": lambda store, lease: store.progress([(lease, {"step": 1})]),
     "image": lambda store, lease: store.image_done(lease, 0, StoredImage("demo/aa/b.png", 7, 8, 8)),
     "succeeded": lambda store, lease: store.succeed(lease, JobResult(())),
     "failed": lambda store, lease: store.fail(lease, {"type": "internal"}),
