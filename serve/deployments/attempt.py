@@ -10,6 +10,7 @@ import asyncio
 import base64
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from ray.serve.handle import DeploymentHandle
 
@@ -81,21 +82,23 @@ class Attempt:
             await self._ask(self._store.annotated, self._lease, prepared.maps)
         timings = {"queued": began - job.created_at, "preparing": prepared.seconds}
         images: tuple[StoredImage, ...] = ()
-        if job.spec.kind != "map":
-            images = await self._images(prepared, sampled, timings)
-        timings["total"] = time.time() - job.created_at
-        result = JobResult(images=images, control_maps=prepared.maps, timings=timings)
-        with self._tracing.span("commit"):
-            await self._ask(self._store.succeed, self._lease, result, self._untold)
+        with ExitStack() as afterwards:  # what no client waits for
+            if job.spec.kind != "map":
+                images = await self._images(prepared, sampled, timings, afterwards)
+            timings["total"] = time.time() - job.created_at
+            result = JobResult(images=images, control_maps=prepared.maps, timings=timings)
+            with self._tracing.span("commit"):
+                await self._ask(self._store.succeed, self._lease, result, self._untold)
 
     async def _images(
-        self, prepared: Prepared, sampled: Callable[[], None], timings: dict[str, float]
+        self, prepared: Prepared, sampled: Callable[[], None], timings: dict[str, float], afterwards: ExitStack
     ) -> tuple[StoredImage, ...]:
         """The job's images in the order of their seeds, stored."""
         began = time.time()
         images: dict[int, asyncio.Task[StoredImage]] = {}
         preview: dict[str, str] = {}  # the latest stays in the row: who comes later sees it too
         stream = self._sampler.options(stream=True).generate.remote(self._work(prepared))
+        afterwards.callback(stream.cancel)
         stepped = False
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -117,7 +120,6 @@ class Attempt:
             raise errors.exceptions[0] from None
         finally:
             self._progress.drop(self._lease)
-            stream.cancel()
         timings["sampling"] = ended - began
         timings["publishing"] = time.time() - ended
         return tuple(images[i].result() for i in range(self._lease.job.spec.n))

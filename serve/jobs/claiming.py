@@ -23,21 +23,49 @@ from serve.jobs.prediction import Capacity
 from serve.jobs.queue import QUEUED, SAMPLED, read_heads, read_held, read_paces, read_queue, read_running
 from serve.jobs.retention import mark
 from serve.jobs.schema import jobs, turns
-from serve.jobs.transitions import expired, finish, put_back_expired, read, record
+from serve.jobs.transitions import EXPIRED, finish, put_back_expired, read, record
 
 MOST_LATE = 100
 """Jobs that are ended at once for being late."""
 
+# Built once: putting a statement together costs more than running it.
+_WORK = {
+    images: sa.select(jobs.c.id).where(wanted | EXPIRED).limit(1)
+    for images, wanted in ((True, QUEUED), (False, QUEUED & ~SAMPLED))
+}
+_LATE = (
+    sa.select(jobs.c.id)
+    .where(QUEUED, jobs.c.deadline.is_not(None), jobs.c.deadline <= sa.bindparam("now"))
+    .limit(MOST_LATE)
+)
+_LOCK = (
+    sa.select(jobs.c.id, jobs.c.deadline, jobs.c.spec, jobs.c.rows, jobs.c.gflop)
+    .where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)) & QUEUED)
+    .with_for_update(skip_locked=True)
+)
+_START = (
+    sa.update(jobs)
+    .where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .values(
+        state="running",
+        attempt=jobs.c.attempt + 1,
+        fence=jobs.c.fence + 1,
+        lease_owner=sa.bindparam("owner"),
+        lease_until=sa.bindparam("until"),
+        started_at=sa.func.coalesce(jobs.c.started_at, sa.bindparam("now")),
+    )
+    .returning(*jobs.c)
+)
+
 
 def work(connection: sa.Connection, now: float, images: bool = True) -> bool:
     """Whether a claim would find anything; a read that is cheap enough for every wake-up."""
-    wanted = QUEUED if images else QUEUED & ~SAMPLED
-    return connection.scalar(sa.select(jobs.c.id).where(wanted | expired(now)).limit(1)) is not None
+    return connection.scalar(_WORK[images], {"now": now}) is not None
 
 
-def late(now: float) -> sa.ColumnElement[bool]:
-    """Jobs that wait though their deadline has passed."""
-    return QUEUED & jobs.c.deadline.is_not(None) & (jobs.c.deadline <= now)
+def late(connection: sa.Connection, now: float) -> Sequence[str]:
+    """Ids of jobs that wait though their deadline has passed."""
+    return connection.scalars(_LATE, {"now": now}).all()
 
 
 def claim(
@@ -63,7 +91,7 @@ def claim(
 
 def end_late(connection: sa.Connection, now: float) -> None:
     """End jobs whose deadline has passed while they waited."""
-    for job_id in connection.scalars(sa.select(jobs.c.id).where(late(now)).limit(MOST_LATE)).all():
+    for job_id in late(connection, now):
         _miss(connection, job_id, now)
 
 
@@ -90,9 +118,7 @@ def _lock(connection: sa.Connection, heads: Sequence[Head]) -> Sequence[sa.Row[A
     """The rows of jobs that still wait and that nobody is about to cancel; theirs to keep until the end."""
     if not heads:
         return ()
-    these = jobs.c.id.in_([head.id for head in heads]) & QUEUED
-    columns = (jobs.c.id, jobs.c.deadline, jobs.c.spec, jobs.c.rows, jobs.c.gflop)
-    return tuple(connection.execute(sa.select(*columns).where(these).with_for_update(skip_locked=True)))
+    return tuple(connection.execute(_LOCK, {"ids": [head.id for head in heads]}))
 
 
 def _hopeless(connection: sa.Connection, locked: Sequence[sa.Row[Any]], now: float) -> list[str]:
@@ -122,20 +148,8 @@ def _start(
     """Make the jobs of `heads` the owner's; their rows by id."""
     if not heads:
         return {}
-    start = (
-        sa.update(jobs)
-        .where(jobs.c.id.in_([head.id for head in heads]))
-        .values(
-            state="running",
-            attempt=jobs.c.attempt + 1,
-            fence=jobs.c.fence + 1,
-            lease_owner=owner,
-            lease_until=now + lease_s,
-            started_at=sa.func.coalesce(jobs.c.started_at, now),
-        )
-        .returning(*jobs.c)
-    )
-    return {row.id: row for row in connection.execute(start)}
+    values = {"ids": [head.id for head in heads], "owner": owner, "until": now + lease_s, "now": now}
+    return {row.id: row for row in connection.execute(_START, values)}
 
 
 def _write_turns(connection: sa.Connection, wanted: Plan) -> None:

@@ -34,6 +34,13 @@ from serve.jobs import idempotency
 from serve.jobs.database import durable, upsert
 from serve.jobs.schema import condemned, holds, jobs, swept
 
+_MARK = sa.select(sa.func.max(swept.c.id))
+_KEYS: sa.BindParameter[str] = sa.bindparam("keys", expanding=True)
+_LOST = sa.union(
+    sa.select(condemned.c.key).where(condemned.c.key.in_(_KEYS)),
+    sa.select(swept.c.key).where(swept.c.key.in_(_KEYS), swept.c.id > sa.bindparam("since")),
+)
+
 KEPT_S = 7 * 24 * 3600.0
 """How long a sweep is remembered: longer than any attempt of a job, or any request, may take."""
 
@@ -125,7 +132,7 @@ class Retention:
 
 def mark(connection: sa.Connection) -> int:
     """The number of the last sweep."""
-    return connection.scalar(sa.select(sa.func.max(swept.c.id))) or 0
+    return connection.scalar(_MARK) or 0
 
 
 def hold(connection: sa.Connection, holder: str, keys: Collection[str], since: int) -> None:
@@ -144,9 +151,7 @@ def hold(connection: sa.Connection, holder: str, keys: Collection[str], since: i
         return
     rows = [{"key": key, "holder": holder} for key in sorted(keys)]
     connection.execute(upsert(connection, holds).on_conflict_do_nothing(), rows)  # first: it waits for `_alone`
-    going = sa.select(condemned.c.key).where(condemned.c.key.in_(keys))
-    went = sa.select(swept.c.key).where(swept.c.key.in_(keys), swept.c.id > since)
-    lost = connection.scalars(sa.union(going, went)).all()
+    lost = connection.scalars(_LOST, {"keys": list(keys), "since": since}).all()
     if lost:
         raise ArtifactsSwept(lost)
 

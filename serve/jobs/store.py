@@ -98,7 +98,13 @@ READY = "ready"
 
 WEEK_S = 7 * 24 * 3600.0
 
+# Built once: putting a statement together costs more than running it.
 _SUBMIT = sa.insert(jobs).returning(*jobs.c)
+_IDS: sa.BindParameter[str] = sa.bindparam("ids", expanding=True)
+_GOING_ON = sa.select(jobs.c.id).where(jobs.c.id.in_(_IDS), jobs.c.state.not_in(TERMINAL))
+_UNWANTED = sa.select(jobs.c.id).where(
+    jobs.c.state == "running", jobs.c.lease_owner == sa.bindparam("owner"), jobs.c.cancel_requested
+)
 _SHOW = (
     sa.update(jobs)
     .where(jobs.c.id == sa.bindparam("this"), jobs.c.fence == sa.bindparam("held"), jobs.c.state == "running")
@@ -222,9 +228,8 @@ class JobStore:
 
     def ended(self, job_ids: Collection[str]) -> dict[str, Job | None]:
         """Those of these jobs that have ended, by id; None for one that is gone."""
-        going_on = sa.select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.state.not_in(TERMINAL))
         with self._reads.connect() as connection:
-            over = set(job_ids) - set(connection.scalars(going_on))
+            over = set(job_ids) - set(connection.scalars(_GOING_ON, {"ids": list(job_ids)}))
             return {job_id: find(connection, job_id, None) for job_id in over}
 
     def page(self, tenant: str, states: Collection[State] = (), after: str | None = None, limit: int = 50) -> Page:
@@ -322,7 +327,7 @@ class JobStore:
     def end_late(self) -> None:
         """End jobs whose deadline has passed while they waited; a claim does so too."""
         with self._reads.connect() as connection:
-            if connection.scalar(sa.select(jobs.c.id).where(claiming.late(self._clock())).limit(1)) is None:
+            if not claiming.late(connection, self._clock()):
                 return
         with told(self._writes, self._observer) as connection:
             claiming.end_late(connection, self._clock())
@@ -353,9 +358,8 @@ class JobStore:
 
     def cancel_requests(self, owner: str) -> list[str]:
         """Ids of the running jobs of `owner` that someone wants stopped; a read, cheap enough for every signal."""
-        asked = (jobs.c.state == "running") & (jobs.c.lease_owner == owner) & jobs.c.cancel_requested
         with self._reads.connect() as connection:
-            return list(connection.scalars(sa.select(jobs.c.id).where(asked)))
+            return list(connection.scalars(_UNWANTED, {"owner": owner}))
 
     def progress(self, steps: Iterable[tuple[Lease, Mapping[str, Any]]]) -> None:
         """Show how far jobs are, in one transaction; where a lease is over, nothing is changed."""

@@ -23,9 +23,23 @@ from serve.jobs.signals import notify
 from serve.jobs.spec import JobSpec
 from serve.jobs.usage import record_usage
 
-# Built once: the api finds a job at every signal, and putting a statement together costs more than running it.
+# Built once: putting a statement together costs more than running it, and clients wait for both.
+_NOW = sa.bindparam("now", type_=sa.Float)
 _FIND = sa.select(jobs).where(jobs.c.id == sa.bindparam("job_id"))
 _RECORD = sa.insert(events)
+_END = (
+    sa.update(jobs)
+    .returning(*jobs.c)
+    .values(
+        state=sa.bindparam("end"),
+        error=sa.bindparam("problem"),
+        result=sa.bindparam("made"),
+        finished_at=_NOW,
+        expires_at=_NOW + jobs.c.retention,
+        lease_owner=None,
+        lease_until=None,
+    )
+)
 
 
 class LeaseLost(Exception):
@@ -39,9 +53,10 @@ class LeaseLost(Exception):
         return f"{self.lease.owner} lost {self.lease.job.id}: fence {self.lease.fence} is over"
 
 
-def expired(now: float) -> sa.ColumnElement[bool]:
-    """Rows whose worker went silent."""
-    return (jobs.c.state == "running") & (jobs.c.lease_until <= now)
+EXPIRED = (jobs.c.state == "running") & (jobs.c.lease_until <= _NOW)
+"""Rows whose worker went silent."""
+
+_SILENT = sa.select(jobs).where(EXPIRED).with_for_update(skip_locked=True)
 
 
 def held(lease: Lease) -> sa.ColumnElement[bool]:
@@ -98,18 +113,8 @@ def finish(
         result: What one that succeeded made, as JSON.
         set_aside: No attempt is left.
     """
-    end = sa.update(jobs).where(where).returning(*jobs.c)
-    row = connection.execute(
-        end.values(
-            state=state,
-            error=error,
-            result=result,
-            finished_at=now,
-            expires_at=now + jobs.c.retention,
-            lease_owner=None,
-            lease_until=None,
-        )
-    ).one_or_none()
+    values = {"end": state, "problem": error, "made": result, "now": now}
+    row = connection.execute(_END.where(where), values).one_or_none()
     if row is None:
         return None
     if state == "failed" or (state == "cancelled" and row.attempt == 0):
@@ -167,8 +172,7 @@ def put_back(
 
 def put_back_expired(connection: sa.Connection, now: float) -> None:
     """Retry for the workers that went silent and cannot ask for it."""
-    silent = sa.select(jobs).where(expired(now)).with_for_update(skip_locked=True)
-    for row in connection.execute(silent).all():
+    for row in connection.execute(_SILENT, {"now": now}).all():
         error = JobFailed(f"The worker went silent during attempt {row.attempt} of {row.max_attempts}.")
         put_back(connection, row, error.problem(), now, "lease")
 

@@ -11,6 +11,8 @@ import sqlalchemy as sa
 from serve.jobs.quotas import day
 from serve.jobs.schema import usage
 
+_INSERT = sa.insert(usage)
+
 
 @dataclass(frozen=True, slots=True)
 class Used:
@@ -65,17 +67,16 @@ def record_usage(connection: sa.Connection, job: sa.Row[Any], result: Mapping[st
     """Count a job that succeeds in this transaction; its id can be counted once."""
     spec = job.spec
     images = len(result["images"])
-    connection.execute(
-        sa.insert(usage).values(
-            job_id=job.id,
-            tenant=job.tenant,
-            model=job.model_name,
-            images=images,
-            steps=spec["steps"] * images,
-            pixels=spec["width"] * spec["height"] * images,
-            gpu_seconds=result["timings"].get("sampling", 0.0),
-            at=now,
-            day=day(now),
-            gflop=job.gflop,
-        )
-    )
+    used = {
+        "job_id": job.id,
+        "tenant": job.tenant,
+        "model": job.model_name,
+        "images": images,
+        "steps": spec["steps"] * images,
+        "pixels": spec["width"] * spec["height"] * images,
+        "gpu_seconds": result["timings"].get("sampling", 0.0),
+        "at": now,
+        "day": day(now),
+        "gflop": job.gflop,
+    }
+    connection.execute(_INSERT, used)
