@@ -15,7 +15,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from ops.bench.serving import DRIFT, TITLE
+from ops.bench.serving import DRIFT, LENGTHS_TITLE, TITLE
 from ops.bench.table import Table
 
 PAGE = Path("docs/benchmarks.md")
@@ -61,6 +61,12 @@ up when that time is over, whoever serves them; the platform is told it as `dead
 Without that, latencies above capacity would say only how long the run was.
 
 {scores}
+
+{lengths}
+
+Above capacity whoever may wait longest is served: a limit grows with an image's steps, a team's jobs start in the order
+in which they came, and so a short one finds a line before it that it has no time for, and is refused at once. The last
+column counts steps and not images.
 
 One at a time makes {solo:.2g} of these images a second, the engine {capacity:.2g}. Whether the machine stayed the same:
 eight of them took the engine alone {drift}.
@@ -108,6 +114,7 @@ def text(run: Mapping[str, Any]) -> str:
         plot=PLOT.as_posix(),
         steps=", ".join(detail["limits s, by steps"]),
         scores=scores.markdown(),
+        lengths=table_of(run, LENGTHS_TITLE).markdown(),
         solo=detail["one at a time, images a second"],
         capacity=detail["engine, images a second"],
         drift=", ".join(f"{seconds:.2f} s before {name}" for name, seconds in detail[DRIFT].items()),

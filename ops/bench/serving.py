@@ -9,7 +9,7 @@ is told in `deadline_s`, so that it may refuse. One server runs at a time, so th
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
@@ -43,6 +43,7 @@ COLUMNS = [
     *("server", "load", "images a second", "arrivals", "in time", "p50 s", "p99 s"),
     *("refused", "given up", "hung up", "failed"),
 ]
+LENGTHS_TITLE = "In time, by an image's length"
 DRIFT = "the same backlog before each server, seconds"
 GRID_COLUMNS = ["may share a batch, images, wait", "in time", "p50 s"]
 GRID_TITLE = f"How `@serve.batch` was tuned, at {TUNED_AT:g} of the engine's capacity"
@@ -95,6 +96,11 @@ class Crowd:
             Load(f"{times:g} of the engine", times, times * self.capacity, late=False) for times in ABOVE
         ]
 
+    @property
+    def lengths(self) -> list[int]:
+        """Steps that images have."""
+        return sorted({body["steps"] for body in self.asked.values()})
+
     def arriving(self, load: Load, seconds: float, lead_in: float = 0.0) -> list[Request]:
         """The same for every server: for so many seconds, on a slow machine longer, until there are a few to count."""
         requests: list[Request] = []
@@ -112,6 +118,7 @@ def measure(bench: Bench) -> list[Figure | Table]:
     """The platform's goodput above capacity, all scores, and how the batching peer was tuned."""
     threads = torch.get_num_threads()
     scores: list[tuple[str, Load, Score]] = []
+    lengths: list[list[str | float]] = []
     with EngineProcess(threads) as engine:
         crowd = meet(bench, engine)
         drift = Drift(engine, crowd)
@@ -122,7 +129,10 @@ def measure(bench: Bench) -> list[Figure | Table]:
                 probe(server, crowd)
                 if name == "serve.batch":
                     grid = tune(bench, server, crowd)
-                scores += [(name, load, under(server, crowd, load, bench)) for load in crowd.loads]
+                for load in crowd.loads:
+                    outcomes = under(server, crowd, load, bench)
+                    scores.append((name, load, score(outcomes, crowd.limits)))
+                    lengths.append([name, load.title, *by_length(outcomes, crowd)])
     detail: dict[str, object] = {
         "one at a time, images a second": 1 / crowd.solo,
         "engine, images a second": crowd.capacity,
@@ -141,7 +151,9 @@ def measure(bench: Bench) -> list[Figure | Table]:
         for name, load, one in scores
         if name == "platform" and not load.late
     ]
-    return [*figures, table(scores), grid]
+    columns = ["server", "load", *(f"{steps} steps" for steps in crowd.lengths), "of the work"]
+    rows = [row for load in crowd.loads for row in lengths if row[1] == load.title]
+    return [*figures, table(scores), Table(LENGTHS_TITLE, columns, rows), grid]
 
 
 def servers(threads: int) -> dict[str, AbstractContextManager[Server]]:
@@ -218,13 +230,24 @@ def check(outcomes: Sequence[Outcome], crowd: Crowd, every: bool = True) -> None
     require_equal({i: one.picture for i, one in held.items()}, expected)
 
 
-def under(server: Server, crowd: Crowd, load: Load, bench: Bench) -> Score:
-    """One server under one load; the arrivals of the beginning are sent and not counted."""
+def under(server: Server, crowd: Crowd, load: Load, bench: Bench) -> list[Outcome]:
+    """One server under one load: what counts. The arrivals of the beginning are sent, too."""
     lead_in = bench.effort.lead_in
     outcomes = send(server, crowd.arriving(load, bench.effort.load, lead_in))
     probe(server, crowd)  # what clients left behind is over
     check(outcomes, crowd, every=False)
-    return score([one for one in outcomes if one.request.at >= lead_in], crowd.limits)
+    return [one for one in outcomes if one.request.at >= lead_in]
+
+
+def by_length(outcomes: Sequence[Outcome], crowd: Crowd) -> list[float]:
+    """In time of offered: images of each length, then the steps of all images together."""
+    offered, in_time = Counter[int](), Counter[int]()
+    for one in outcomes:
+        steps = crowd.asked[one.request.name]["steps"]
+        offered[steps] += 1
+        in_time[steps] += one.status == httpx.codes.OK and one.seconds <= crowd.limits[one.request.name]
+    work = [sum(steps * count for steps, count in counts.items()) for counts in (in_time, offered)]
+    return [*(in_time[steps] / max(1, offered[steps]) for steps in crowd.lengths), work[0] / work[1]]
 
 
 def tune(bench: Bench, server: Server, crowd: Crowd) -> Table:

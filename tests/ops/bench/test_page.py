@@ -12,7 +12,7 @@ from ops.bench.figure import Figure
 from ops.bench.goodput import Score
 from ops.bench.page import main, text
 from ops.bench.report import Report
-from ops.bench.serving import DRIFT, GRID_COLUMNS, GRID_TITLE, Load, table
+from ops.bench.serving import DRIFT, GRID_COLUMNS, GRID_TITLE, LENGTHS_TITLE, Load, table
 from ops.bench.table import Table
 
 LOADS = (Load("0.6 of one at a time", 0.6, 1.5, True), Load("2 of the engine", 2.0, 8.0, False))
@@ -38,6 +38,7 @@ def report(refused: str = "") -> Report:
             Figure("C6 served 2x", "in time / offered", 0.4, 0.35, detail=DETAIL),
             accounts([{"api": 1.0}], [{"api": 0.5}], images=10),
             table([*scores[:-1], ("peer", LOADS[1], silent)]),
+            Table(LENGTHS_TITLE, ["server", "load", "4 steps"], [["platform", "2 of the engine", 0.125]]),
             Table(GRID_TITLE, GRID_COLUMNS, [["key, at most 8, 0.1 s (taken)", 0.25, 1.5]]),
         ],
         note="A quiet machine.",
@@ -56,6 +57,7 @@ def test_the_page_holds_what_was_measured(tmp_path: Path) -> None:
         "| over HTTP / the engine alone | 0.88 | >= 0.85 |",
         "| api | 100 | 50 |",
         "| platform | 2 of the engine | 8 | 10 | 0.4 | 0.5 | 2.5 | 1 | 2 | 1 | 1 |",
+        "| platform | 2 of the engine | 0.125 |",
         "| key, at most 8, 0.1 s (taken) | 0.25 | 1.5 |",
         "steps (4, 8)",
         "2.00 s before platform, 2.12 s before peer",

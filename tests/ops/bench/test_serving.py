@@ -8,7 +8,7 @@ import pytest
 from ops.bench.client import Outcome, Request
 from ops.bench.equality import Unequal
 from ops.bench.goodput import Score
-from ops.bench.serving import COLUMNS, FEWEST, Crowd, Load, check, table
+from ops.bench.serving import COLUMNS, FEWEST, Crowd, Load, by_length, check, table
 
 PICTURE = np.zeros((2, 2, 3), np.uint8)
 
@@ -67,6 +67,12 @@ def test_before_the_clock_starts_each_must_have_its_picture(crowd: Crowd) -> Non
 
 def test_under_load_what_came_is_compared(crowd: Crowd) -> None:
     check([answered("a", 429)], crowd, every=False)
+
+
+def test_in_time_is_told_by_length_and_of_the_work(crowd: Crowd) -> None:
+    late = Outcome(Request("a", {}), 200, 3.5)
+    outcomes = [answered("a"), answered("a"), late, answered("a", 429), answered("b"), answered("b", 504)]
+    assert by_length(outcomes, crowd) == [2 / 4, 1 / 2, (2 * 4 + 8) / (4 * 4 + 2 * 8)]
 
 
 def test_rows_are_by_load_then_by_server() -> None:
