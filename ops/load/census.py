@@ -64,11 +64,14 @@ def process(pid: int) -> Process | None:
     try:
         looked = psutil.Process(pid)
         with looked.oneshot():
+            command = " ".join(looked.cmdline())
+            if not command:
+                return None  # it is ending: its memory, and with it the command line, is gone already
             memory = looked.memory_full_info()
             return Process(
                 pid,
                 looked.create_time(),
-                role(" ".join(looked.cmdline())),
+                role(command),
                 memory.rss / MIB,
                 memory.pss / MIB,
                 looked.num_fds(),
@@ -92,7 +95,7 @@ def role(command: str) -> str:
     script = re.search(r"multiprocessing\.(\w+)|([\w-]+)\.py\b|/(gcs_server|raylet|cnserve)\b", command)
     if script:
         return next(part for part in script.groups() if part)
-    return os.path.basename(command.split(" ")[0]) or "unknown"
+    return os.path.basename(command.split(" ")[0])
 
 
 def rows(engine: sa.Engine) -> Mapping[str, int]:

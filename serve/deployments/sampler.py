@@ -105,7 +105,7 @@ class Sampler:
             for image in images:
                 self._engine.submit(image, inbox)
             left = {image.id for image in images}
-            held: list[ray.ObjectRef[object]] = []  # while it is read from a stream a reference keeps nothing: ray#58080
+            held: list[ray.ObjectRef[object]] = []  # on its way a reference in a stream keeps nothing: ray#58080
             previewed = float("-inf")
             while left:
                 event = await inbox.get()

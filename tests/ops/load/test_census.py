@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ops.load.census import process, role
@@ -23,7 +24,6 @@ from ops.load.census import process, role
         ("/venv/bin/python3 /venv/bin/cnserve up", "cnserve"),
         ("/venv/bin/python3 -B -c from multiprocessing.resource_tracker import main;main(25)", "resource_tracker"),
         ("/bin/sleep 3", "sleep"),
-        ("", "unknown"),
     ],
 )
 def test_processes_are_called_by_what_they_do(command: str, name: str) -> None:
@@ -45,3 +45,8 @@ def test_what_has_ended_is_nothing() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     assert process(ended.pid) is None
+
+
+def test_what_is_ending_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda self: [])
+    assert process(os.getpid()) is None
