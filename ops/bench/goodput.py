@@ -43,6 +43,11 @@ class Score:
         return self.in_time / self.offered
 
 
+def in_time(outcome: Outcome, limits: Mapping[str, float]) -> bool:
+    """Whether its picture came within its limit."""
+    return outcome.status == OK and outcome.seconds <= limits[outcome.request.name]
+
+
 def score(outcomes: Sequence[Outcome], limits: Mapping[str, float]) -> Score:
     """Count.
 
@@ -57,7 +62,7 @@ def score(outcomes: Sequence[Outcome], limits: Mapping[str, float]) -> Score:
     hung_up = sum(one.status == HUNG_UP for one in outcomes)
     return Score(
         offered=len(outcomes),
-        in_time=sum(one.seconds <= limits[one.request.name] for one in answered),
+        in_time=sum(in_time(one, limits) for one in outcomes),
         answered=len(answered),
         refused=refused,
         given_up=given_up,

@@ -22,7 +22,7 @@ from ops.bench.bodies import Body, bodies
 from ops.bench.client import Outcome, Request, Server, send
 from ops.bench.equality import require_equal
 from ops.bench.figure import Figure
-from ops.bench.goodput import Score, score
+from ops.bench.goodput import Score, in_time, score
 from ops.bench.peers import process
 from ops.bench.peers.batched import Tuning
 from ops.bench.peers.engine import EngineProcess
@@ -209,8 +209,7 @@ def probe(server: Server, crowd: Crowd) -> None:
     Raises:
         Unequal: They are not.
     """
-    shapes = len({body["steps"] for body in crowd.asked.values()})
-    for name in list(crowd.asked)[:shapes]:
+    for name in list(crowd.asked)[: len(crowd.lengths)]:
         check(send(server, [Request(name, crowd.asked[name])]), crowd)
 
 
@@ -241,13 +240,13 @@ def under(server: Server, crowd: Crowd, load: Load, bench: Bench) -> list[Outcom
 
 def by_length(outcomes: Sequence[Outcome], crowd: Crowd) -> list[float]:
     """In time of offered: images of each length, then the steps of all images together."""
-    offered, in_time = Counter[int](), Counter[int]()
+    offered, met = Counter[int](), Counter[int]()
     for one in outcomes:
         steps = crowd.asked[one.request.name]["steps"]
         offered[steps] += 1
-        in_time[steps] += one.status == httpx.codes.OK and one.seconds <= crowd.limits[one.request.name]
-    work = [sum(steps * count for steps, count in counts.items()) for counts in (in_time, offered)]
-    return [*(in_time[steps] / max(1, offered[steps]) for steps in crowd.lengths), work[0] / work[1]]
+        met[steps] += in_time(one, crowd.limits)
+    work = [sum(steps * count for steps, count in counts.items()) for counts in (met, offered)]
+    return [*(met[steps] / max(1, offered[steps]) for steps in crowd.lengths), work[0] / work[1]]
 
 
 def tune(bench: Bench, server: Server, crowd: Crowd) -> Table:

@@ -111,14 +111,17 @@ class Rig:
     @property
     def gcs_address(self) -> str:
         """Where the platform's own Ray is, whichever others run on this machine."""
-        commands = [Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace") for pid in self.processes()]
-        return next(found[1] for command in commands if (found := re.search(r"--gcs-address=([\w.:]+)", command)))
+        return self._said(r"--gcs-address=([\w.:]+)")
 
     @property
     def ray_session(self) -> Path:
         """The folder of its Ray, whichever others run on this machine."""
+        return Path(self._said(r"(/tmp/ray/session_[\w-]+)"))
+
+    def _said(self, pattern: str) -> str:
+        """What the group of a pattern is in the command line of one of its processes."""
         commands = [Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace") for pid in self.processes()]
-        return Path(next(found[0] for command in commands if (found := re.search(r"/tmp/ray/session_[\w-]+", command))))
+        return next(found[1] for command in commands if (found := re.search(pattern, command)))
 
     def troubles(self) -> str:
         """What replicas and Serve's controller logged as warnings and errors since it was started."""
