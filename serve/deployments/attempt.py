@@ -1,7 +1,8 @@
 """One attempt at a job: through imaging and sampling, and what is written of it on the way.
 
-A client waits for whatever is waited for here. So progress is written beside the stream of steps, not in it, and the
-image that makes a job complete has no transaction of its own: it is told in that of the job's end.
+A client waits for whatever is waited for here. So maps are stored while the sampler works with them, progress is
+written beside the stream of steps, and the image that makes a job complete has no transaction of its own: it is told in
+that of the job's end.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from ray.serve.handle import DeploymentHandle
+from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from serve.deployments.ask import Ask
-from serve.deployments.messages import Prepared, Progress, Sampled, SamplerJob
+from serve.deployments.messages import Progress, Sampled, SamplerJob, StoredMaps
 from serve.deployments.progress import ProgressWriter
 from serve.deployments.publication import png_parameters, steered
 from serve.jobs.store import JobResult, JobStore, Lease, StoredImage
@@ -58,6 +59,7 @@ class Attempt:
         self._compares = compares
         self._metrics = metrics
         self._tracing = tracing
+        self._maps: DeploymentResponse | None = None
         self._unstored = lease.job.spec.n
         self._untold: list[int] = []  # images whose events are written with the job's end
 
@@ -76,64 +78,80 @@ class Attempt:
         began = time.time()
         if self._lease.attempt == 1:
             self._tracing.past("queue", job.trace, job.created_at, began)
-        with self._tracing.span("prepare"):
-            prepared: Prepared = await self._imaging.prepare.remote(job.tenant, job.spec, carry())
-        if prepared.maps:
-            await self._ask(self._store.annotated, self._lease, prepared.maps)
-        timings = {"queued": began - job.created_at, "preparing": prepared.seconds}
+        timings = {"queued": began - job.created_at}
         images: tuple[StoredImage, ...] = ()
+        if job.spec.controls:
+            self._maps = self._imaging.annotate.remote(job.tenant, job.spec, carry())
         with ExitStack() as afterwards:  # what no client waits for
-            if job.spec.kind != "map":
-                images = await self._images(prepared, sampled, timings, afterwards)
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    storing = tasks.create_task(self._store_maps())
+                    if job.spec.kind != "map":
+                        images = await self._images(tasks, sampled, timings, afterwards)
+            except BaseExceptionGroup as errors:
+                raise errors.exceptions[0] from None
+            stored = storing.result()
+            timings["preparing"] = stored.seconds
+            if images:
+                timings["sampling"] = max(0.0, timings["sampling"] - stored.seconds)  # it waited for them
             timings["total"] = time.time() - job.created_at
-            result = JobResult(images=images, control_maps=prepared.maps, timings=timings)
+            result = JobResult(images=images, control_maps=stored.maps, timings=timings)
             with self._tracing.span("commit"):
                 await self._ask(self._store.succeed, self._lease, result, self._untold)
 
+    async def _store_maps(self) -> StoredMaps:
+        """Have the job's maps stored, and tell of them."""
+        if self._maps is None:
+            return StoredMaps()
+        job = self._lease.job
+        with self._tracing.span("prepare"):
+            stored: StoredMaps = await self._imaging.store_maps.remote(job.tenant, job.spec, self._maps, carry())
+        await self._ask(self._store.annotated, self._lease, stored.maps)
+        return stored
+
     async def _images(
-        self, prepared: Prepared, sampled: Callable[[], None], timings: dict[str, float], afterwards: ExitStack
+        self, tasks: asyncio.TaskGroup, sampled: Callable[[], None], timings: dict[str, float], afterwards: ExitStack
     ) -> tuple[StoredImage, ...]:
         """The job's images in the order of their seeds, stored."""
         began = time.time()
         images: dict[int, asyncio.Task[StoredImage]] = {}
         preview: dict[str, str] = {}  # the latest stays in the row: who comes later sees it too
-        stream = self._sampler.options(stream=True).generate.remote(self._work(prepared))
+        stream = self._sampler.options(stream=True).generate.remote(self._work(), self._maps)
         afterwards.callback(stream.cancel)
         stepped = False
         try:
-            async with asyncio.TaskGroup() as tasks:
-                async for event in stream:
-                    if not stepped and self._lease.attempt == 1:
-                        self._metrics.first_step(time.time() - self._lease.job.created_at)
-                    stepped = True
-                    if isinstance(event, Progress):
-                        if event.preview is not None:
-                            preview["preview"] = f"data:image/jpeg;base64,{base64.b64encode(event.preview).decode()}"
-                        self._progress.give(self._lease, {"steps": list(event.steps), "of": event.of, **preview})
-                    elif isinstance(event, Sampled):
-                        images[event.index] = tasks.create_task(self._publish(event, prepared))
-                        if len(images) == self._lease.job.spec.n:
-                            break  # the sampler keeps them until the call is cancelled
-                ended = time.time()
-                sampled()
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+            async for event in stream:
+                if not stepped and self._lease.attempt == 1:
+                    self._metrics.first_step(time.time() - self._lease.job.created_at)
+                stepped = True
+                if isinstance(event, Progress):
+                    if event.preview is not None:
+                        preview["preview"] = f"data:image/jpeg;base64,{base64.b64encode(event.preview).decode()}"
+                    self._progress.give(self._lease, {"steps": list(event.steps), "of": event.of, **preview})
+                elif isinstance(event, Sampled):
+                    images[event.index] = tasks.create_task(self._publish(event))
+                    if len(images) == self._lease.job.spec.n:
+                        break  # the sampler keeps them until the call is cancelled
+            ended = time.time()
+            sampled()
+            stored = tuple([await images[i] for i in range(self._lease.job.spec.n)])
         finally:
             self._progress.drop(self._lease)
         timings["sampling"] = ended - began
         timings["publishing"] = time.time() - ended
-        return tuple(images[i].result() for i in range(self._lease.job.spec.n))
+        return stored
 
-    def _work(self, prepared: Prepared) -> SamplerJob:
+    def _work(self) -> SamplerJob:
         job = self._lease.job
         source = f"models:/{job.model.name}/{job.model.version}"
-        return SamplerJob(job.id, self._lease.attempt, job.model.digest, source, job.spec, prepared.hints, carry())
+        return SamplerJob(job.id, self._lease.attempt, job.model.digest, source, job.spec, carry())
 
-    async def _publish(self, event: Sampled, prepared: Prepared) -> StoredImage:
+    async def _publish(self, event: Sampled) -> StoredImage:
         job, seed = self._lease.job, self._lease.job.spec.seeds[event.index]
-        compared = steered(job, event.index, prepared) if self._compares() else None
+        compared = steered(job, event.index) if self._compares() else None
+        maps = self._maps if compared is not None else None
         stored: StoredImage = await self._imaging.publish.remote(
-            job.tenant, event.picture, seed, png_parameters(job, seed), compared, carry()
+            job.tenant, event.picture, seed, png_parameters(job, seed), compared, maps, carry()
         )
         self._unstored -= 1
         if self._unstored:

@@ -11,11 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-import ray
 
 from serve.config import Settings
 from serve.deployments.instruments import RayInstruments
-from serve.deployments.messages import Prepared, Steered
+from serve.deployments.messages import Maps, Steered, StoredMaps
 from serve.imaging.adherence import adherence
 from serve.imaging.decode import Decoder
 from serve.imaging.maps import make_map
@@ -48,7 +47,7 @@ class Imaging:
         self._metrics = ImagingMetrics(RayInstruments())
         self._tracing = Tracing("imaging", settings.otlp_endpoint)
 
-    async def prepare(self, tenant: str, spec: JobSpec, trace: str | None = None) -> Prepared:
+    async def annotate(self, tenant: str, spec: JobSpec, trace: str | None = None) -> Maps:
         """Make the control maps of a job.
 
         Args:
@@ -59,20 +58,30 @@ class Imaging:
         Raises:
             ServeError: A picture cannot be decoded; the error names the control's field.
         """
-        with self._tracing.span("imaging.prepare", trace):
-            return await self._prepare(tenant, spec)
-
-    async def _prepare(self, tenant: str, spec: JobSpec) -> Prepared:
         began = time.monotonic()
-        maps: list[list[Pixels]] = []
-        stored: list[StoredMap] = []
-        for c, control in enumerate(spec.controls):
-            made = [await self._map(tenant, spec, control, c, i) for i in range(len(control.images))]
-            maps.append(made)
-            for i, pixels in enumerate(made):
-                key = await self._store(tenant, pixels, {})
-                stored.append(StoredMap(key=key, type=control.type, index=i))
-        return Prepared(tuple(stored), ray.put(maps), time.monotonic() - began)
+        with self._tracing.span("imaging.annotate", trace):
+            pixels = [
+                [await self._map(tenant, spec, control, c, i) for i in range(len(control.images))]
+                for c, control in enumerate(spec.controls)
+            ]
+        return Maps(pixels, time.monotonic() - began)
+
+    async def store_maps(self, tenant: str, spec: JobSpec, maps: Maps, trace: str | None = None) -> StoredMaps:
+        """Write the maps that `annotate` made; Ray hands them over by reference.
+
+        Args:
+            tenant: Whose they are.
+            spec: What they were made for.
+            maps: Pixels.
+            trace: A `traceparent`, of a job that is traced.
+        """
+        with self._tracing.span("imaging.store_maps", trace):
+            stored = [
+                StoredMap(key=await self._store(tenant, pixels, {}), type=control.type, index=i)
+                for control, of_control in zip(spec.controls, maps.pixels, strict=True)
+                for i, pixels in enumerate(of_control)
+            ]
+        return StoredMaps(tuple(stored), maps.seconds)
 
     async def publish(
         self,
@@ -81,6 +90,7 @@ class Imaging:
         seed: int,
         parameters: Mapping[str, Any],
         steered: Steered | None = None,
+        maps: Maps | None = None,
         trace: str | None = None,
     ) -> StoredImage:
         """Encode one finished image with its parameters inside and store it; Ray hands `pixels` over by reference.
@@ -91,12 +101,13 @@ class Imaging:
             seed: That made it.
             parameters: For the file.
             steered: The map that it is to be compared with, if it is one of those that are.
+            maps: Have that map.
             trace: A `traceparent`, of a job that is traced.
         """
         with self._tracing.span("imaging.publish", trace):
             key = await self._store(tenant, pixels, parameters)
-            if steered is not None:
-                await self._compare(pixels, steered)
+            if steered is not None and maps is not None:
+                await self._compare(pixels, steered, maps)
         return StoredImage(key=key, seed=seed, width=pixels.shape[1], height=pixels.shape[0])
 
     async def _store(self, tenant: str, pixels: Pixels, parameters: Mapping[str, Any]) -> str:
@@ -105,11 +116,10 @@ class Imaging:
         with self._tracing.span("artifact.write"), self._metrics.artifact("write"):
             return await self._artifacts.put(tenant, png, ".png")
 
-    async def _compare(self, pixels: Pixels, steered: Steered) -> None:
+    async def _compare(self, pixels: Pixels, steered: Steered, maps: Maps) -> None:
         """Count how well a picture follows its map. A failure here is worth no picture."""
         try:
-            maps: list[list[Pixels]] = await steered.hints
-            of_control = maps[steered.control]
+            of_control = maps.pixels[steered.control]
             control_map = of_control[steered.image if len(of_control) > 1 else 0]
             f1 = await asyncio.to_thread(adherence, pixels, control_map, steered.low, steered.high)
             self._metrics.adherence(f1, steered.version)

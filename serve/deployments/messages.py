@@ -1,9 +1,15 @@
-"""What crosses between dispatcher, imaging and sampler. Pixels travel as object references, never by value."""
+"""What crosses between dispatcher, imaging and sampler.
+
+Pixels go from replica to replica by reference. Those of maps are the answer to a call, which the dispatcher owns and
+hands on unread: Serve streams every answer, and Ray keeps no count of a reference inside what is streamed (ray#58080).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 from ray import ObjectRef
 
 from serve.jobs.spec import JobSpec
@@ -11,18 +17,24 @@ from serve.jobs.store import StoredMap
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class Maps:
     """What imaging made of a job's pictures.
 
     Attributes:
-        maps: The control maps as stored artifacts.
-        hints: Refers to one list per control of its maps, uint8 [H, W, 3]; one map, or one per image.
-        seconds: Time spent decoding, resizing and annotating.
+        pixels: One list per control of its maps, uint8 [H, W, 3]; one map, or one per image.
+        seconds: Time spent reading, decoding, resizing and annotating.
     """
 
-    maps: tuple[StoredMap, ...]
-    hints: ObjectRef
+    pixels: list[list[npt.NDArray[np.uint8]]]
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMaps:
+    """The same as artifacts."""
+
+    maps: tuple[StoredMap, ...] = ()
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +42,13 @@ class Steered:
     """The canny map that an image was to follow.
 
     Attributes:
-        hints: See `Prepared`.
-        control: Which list of them.
+        control: Which list of `Maps` has it.
         image: Which image of the job.
         low: Threshold of the image's own edges, 0 .. 255.
         high: Likewise.
         version: Of the model.
     """
 
-    hints: ObjectRef
     control: int
     image: int
     low: float
@@ -56,7 +66,6 @@ class SamplerJob:
         digest: Of the bundle to sample with.
         source: Where a sampler that lacks the bundle fetches it.
         spec: What to make.
-        hints: See `Prepared`.
         trace: A `traceparent`, of a job that is traced.
     """
 
@@ -65,7 +74,6 @@ class SamplerJob:
     digest: str
     source: str
     spec: JobSpec
-    hints: ObjectRef
     trace: str | None = None
 
 

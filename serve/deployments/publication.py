@@ -6,16 +6,16 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from controlnet.evaluation.metrics import CANNY
-from serve.deployments.messages import Prepared, Steered
+from serve.deployments.messages import Steered
 from serve.jobs.store import Job
 
 
-def steered(job: Job, index: int, prepared: Prepared) -> Steered | None:
+def steered(job: Job, index: int) -> Steered | None:
     """The canny map that image `index` was to follow; none where there was none."""
     for c, control in enumerate(job.spec.controls):
         if control.type == "canny":
             low, high = (control.parameters.get(name, CANNY[name]) for name in ("low_threshold", "high_threshold"))
-            return Steered(prepared.hints, c, index, low, high, job.model.version)
+            return Steered(c, index, low, high, job.model.version)
     return None
 
 

@@ -28,7 +28,7 @@ from controlnet.bundle import Bundle
 from controlnet.pipeline import Control, ImageSpec, Pipeline
 from serve.config import Settings
 from serve.deployments.instruments import RayInstruments
-from serve.deployments.messages import Progress, Sampled, SamplerJob
+from serve.deployments.messages import Maps, Progress, Sampled, SamplerJob
 from serve.engine.core import Batch, Image, Key
 from serve.engine.loop import Engine
 from serve.engine.scheduler import Scheduler
@@ -88,18 +88,17 @@ class Sampler:
         with self._learning:
             return self._name, self._learner.pace()
 
-    async def generate(self, job: SamplerJob) -> AsyncIterator[Progress | Sampled]:
+    async def generate(self, job: SamplerJob, maps: Maps | None = None) -> AsyncIterator[Progress | Sampled]:
         """Sample a job's images; the call lasts as long as the job, so that drain sees the work.
 
         Pictures are this process's: another reads them while it lives and holds them. So the call goes on after the
         last one, and who asked cancels it when it has them all. Leaving it earlier cancels what is left, within a step.
         """
-        maps: list[list[npt.NDArray[np.uint8]]] = await job.hints
         self._metrics.cache(hit := job.digest in self._shelf)
         if not hit:
             await _apart(self._ensure, job.digest, job.source)
         step_gflop = cost(job.spec, self._shelf.get(job.digest).architecture).step_gflop / job.spec.n
-        images = _images(job, maps, self._settings.pinned_rows, step_gflop)
+        images = _images(job, maps.pixels if maps is not None else [], self._settings.pinned_rows, step_gflop)
         inbox = Inbox(asyncio.get_running_loop(), images, self._metrics, self._tracing, job.trace)
         try:
             for image in images:

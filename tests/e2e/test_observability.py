@@ -237,7 +237,8 @@ def test_a_request_is_one_trace_through_all_processes(worked: Watched) -> None:
     wanted = {
         *(("api", name) for name in ("POST /v1/images", "artifacts.put", "store.submit")),
         *(("dispatcher", name) for name in ("queue", "job", "prepare", "commit")),
-        *(("imaging", name) for name in ("imaging.prepare", "artifact.read", "decode", "annotate")),
+        *(("imaging", name) for name in ("imaging.annotate", "artifact.read", "decode", "annotate")),
+        ("imaging", "imaging.store_maps"),
         *(("imaging", name) for name in ("imaging.publish", "png", "artifact.write")),
         ("sampler", "image"),
     }

@@ -37,7 +37,7 @@ def main(address: str, database_url: str) -> None:
 
 
 def call(served: ServedModel, job_id: str) -> float:
-    """Do what the dispatcher does for a job, and tell the seconds."""
+    """Do what the dispatcher does for a job without controls, and tell the seconds."""
     from ray import serve as ray_serve
 
     from serve.deployments.messages import Sampled, SamplerJob
@@ -45,8 +45,7 @@ def call(served: ServedModel, job_id: str) -> float:
     imaging = ray_serve.get_deployment_handle("imaging", "controlnet")
     sampler = ray_serve.get_deployment_handle("sampler", "controlnet")
     began = time.perf_counter()
-    prepared = imaging.prepare.remote("bench", SPEC).result()
-    work = SamplerJob(job_id, 1, served.digest, served.source, SPEC, prepared.hints)
+    work = SamplerJob(job_id, 1, served.digest, served.source, SPEC)
     stream = sampler.options(stream=True).generate.remote(work)
     picture = next(event.picture for event in stream if isinstance(event, Sampled))
     imaging.publish.remote("bench", picture, SPEC.seeds[0], {}).result()

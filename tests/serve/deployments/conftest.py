@@ -21,7 +21,7 @@ with warnings.catch_warnings():
 from serve.config import Settings
 from serve.deployments import dispatcher as module
 from serve.deployments.dispatcher import Dispatcher
-from serve.deployments.messages import Prepared, Progress, Sampled, SamplerJob, Steered
+from serve.deployments.messages import Progress, Sampled, SamplerJob, Steered, StoredMaps
 from serve.jobs.cost import Cost
 from serve.jobs.database import open_database
 from serve.jobs.job import TERMINAL, State
@@ -45,24 +45,38 @@ class Imaging:
     """Stands for the imaging handle. A test may queue errors for its next calls."""
 
     def __init__(self) -> None:
-        self.prepare, self.publish = Method(self._prepare), Method(self._publish)
+        self.annotate, self.store_maps = Method(self._annotate), Method(self._store_maps)
+        self.publish = Method(self._publish)
+        self.annotated: list[object] = []  # what answered: the dispatcher hands it on unread
+        self.seen: list[object] = []  # along with each picture
         self.prepare_errors: deque[Exception] = deque()
         self.publish_errors: deque[Exception] = deque()
         self.parameters: list[Mapping[str, Any]] = []
         self.steered: list[Steered | None] = []
         self.maps: tuple[StoredMap, ...] = MAPS
-        self._stores = asyncio.Event()
+        self._stores, self._stores_maps = asyncio.Event(), asyncio.Event()
         self._stores.set()
+        self._stores_maps.set()
 
     def hold_publishing(self) -> asyncio.Event:
         """Nothing is stored until the event is set."""
         self._stores.clear()
         return self._stores
 
-    async def _prepare(self, tenant: str, spec: JobSpec, trace: str | None) -> Prepared:
+    def hold_maps(self) -> asyncio.Event:
+        """No map is stored until the event is set."""
+        self._stores_maps.clear()
+        return self._stores_maps
+
+    def _annotate(self, tenant: str, spec: JobSpec, trace: str | None) -> object:
+        self.annotated.append(object())
+        return self.annotated[-1]
+
+    async def _store_maps(self, tenant: str, spec: JobSpec, maps: object, trace: str | None) -> StoredMaps:
+        await self._stores_maps.wait()
         if self.prepare_errors:
             raise self.prepare_errors.popleft()
-        return Prepared(self.maps, hints=object(), seconds=0.5)
+        return StoredMaps(self.maps, seconds=0.5)
 
     async def _publish(
         self,
@@ -71,9 +85,11 @@ class Imaging:
         seed: int,
         parameters: Mapping[str, Any],
         steered: Steered | None,
+        maps: object,
         trace: str | None,
     ) -> StoredImage:
         self.steered.append(steered)
+        self.seen.append(maps)
         await self._stores.wait()
         if self.publish_errors:
             raise self.publish_errors.popleft()
@@ -84,8 +100,8 @@ class Imaging:
 class Stream:
     """One `generate` call: what a test sends is what the dispatcher gets."""
 
-    def __init__(self, work: SamplerJob) -> None:
-        self.work = work
+    def __init__(self, work: SamplerJob, maps: object) -> None:
+        self.work, self.maps = work, maps
         self.cancelled = asyncio.Event()
         self._events: asyncio.Queue[Progress | Sampled | BaseException] = asyncio.Queue()
 
@@ -136,8 +152,8 @@ class Sampler:
         self.prepared.extend(served)
         return Broadcast(self.broadcasts.popleft())
 
-    def _generate(self, work: SamplerJob) -> Stream:
-        stream = Stream(work)
+    def _generate(self, work: SamplerJob, maps: object) -> Stream:
+        stream = Stream(work, maps)
         self.streams.put_nowait(stream)
         return stream
 

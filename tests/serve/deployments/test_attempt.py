@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import pytest
+
 from serve.deployments.messages import Progress, Sampled
 from serve.jobs.spec import JobSpec
 from tests.serve.deployments.conftest import Platform
@@ -43,3 +45,25 @@ async def test_a_single_image_is_told_with_the_end(platform: Platform, spec: Job
     await platform.ended(job)
     assert platform.kinds(job)[-2:] == ["image", "succeeded"]
     assert not told
+
+
+async def test_a_sampler_does_not_wait_until_maps_are_stored(platform: Platform, spec: JobSpec) -> None:
+    stored = platform.imaging.hold_maps()
+    platform.start()
+    job = platform.submit(spec)
+    stream = await platform.sampler.streams.get()
+    stream.finish()
+    await platform.when(lambda: "image" in platform.kinds(job))
+    assert platform.get(job).state == "running"
+    stored.set()
+    assert (await platform.ended(job)).state == "succeeded"
+    assert [stream.maps] == platform.imaging.annotated
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+async def test_maps_go_along_with_a_picture_that_is_compared(platform: Platform, spec: JobSpec, share: float) -> None:
+    platform.start(adherence_share=share)
+    job = platform.submit(spec)
+    (await platform.sampler.streams.get()).finish()
+    await platform.ended(job)
+    assert platform.imaging.seen == (2 * platform.imaging.annotated if share else [None, None])

@@ -80,21 +80,23 @@ async def test_every_image_is_an_event(platform: Platform, spec: JobSpec) -> Non
     assert {event.data["index"] for event in platform.store.events(job.id) if event.kind == "image"} == {0, 1}
 
 
-async def test_maps_are_told_before_the_first_step(platform: Platform, spec: JobSpec) -> None:
+async def test_maps_are_told_while_the_sampler_works(platform: Platform, spec: JobSpec) -> None:
     platform.start()
     job = platform.submit(spec)
     await platform.sampler.streams.get()
+    await platform.when(lambda: "annotated" in platform.kinds(job))
     told = platform.store.events(job.id)[-1]
     assert (told.kind, told.data) == ("annotated", {"control_maps": [asdict(control_map) for control_map in MAPS]})
 
 
 async def test_a_job_without_controls_has_no_maps_to_tell(platform: Platform, spec: JobSpec) -> None:
-    platform.imaging.maps = ()
     platform.start()
     job = platform.submit(replace(spec, controls=()))
-    (await platform.sampler.streams.get()).finish()
+    stream = await platform.sampler.streams.get()
+    stream.finish()
     await platform.ended(job)
     assert "annotated" not in platform.kinds(job)
+    assert (stream.maps, platform.imaging.annotated) == (None, [])
 
 
 async def test_a_job_without_images_ends_with_its_maps(platform: Platform, spec: JobSpec) -> None:

@@ -1,4 +1,4 @@
-"""What imaging makes of a job's pictures; references are the arrays themselves here."""
+"""What imaging makes of a job's pictures."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import pytest
 from PIL import Image
 
 from serve.config import Settings
-from serve.deployments import imaging as module
 from serve.deployments.imaging import Imaging
-from serve.deployments.messages import Steered
+from serve.deployments.messages import Maps, Steered
 from serve.errors import ServeError
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.spec import ControlSpec, JobSpec
@@ -31,8 +30,7 @@ def artifacts(settings: Settings) -> ArtifactStore:
 
 
 @pytest.fixture
-async def imaging(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Imaging]:
-    monkeypatch.setattr(module.ray, "put", lambda value: value)
+async def imaging(settings: Settings) -> AsyncIterator[Imaging]:
     imaging = Imaging(settings)
     yield imaging
     imaging._decoder.close()
@@ -52,12 +50,13 @@ def spec_of(key: str, seeds: tuple[int, ...]) -> JobSpec:
 
 
 async def test_a_map_is_stored_at_the_size_of_the_job(imaging: Imaging, artifacts: ArtifactStore) -> None:
-    prepared = await imaging.prepare("acme", spec_of(await artifacts.put("acme", squares(), ".png"), ()))
-    (stored,) = prepared.maps
+    spec = spec_of(await artifacts.put("acme", squares(), ".png"), ())
+    maps = await imaging.annotate("acme", spec)
+    (stored,) = (await imaging.store_maps("acme", spec, maps)).maps
     made = np.asarray(Image.open(io.BytesIO(await artifacts.get(stored.key, "acme"))))
     assert made.shape == (64, 96, 3)
     assert set(np.unique(made)) == {0, 255}
-    assert np.array_equal(prepared.hints[0][0], made)
+    assert np.array_equal(maps.pixels[0][0], made)
 
 
 @pytest.mark.parametrize(("seeds", "field"), [((), "image"), ((1,), "controls.0.image")])
@@ -66,13 +65,8 @@ async def test_a_damaged_picture_is_named_as_it_was_sent(
 ) -> None:
     key = await artifacts.put("acme", squares()[:-30], ".png")
     with pytest.raises(ServeError) as caught:
-        await imaging.prepare("acme", spec_of(key, seeds))
+        await imaging.annotate("acme", spec_of(key, seeds))
     assert caught.value.field == field
-
-
-async def hints_of(maps: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
-    """As a reference: what awaits it gets the maps."""
-    return maps
 
 
 async def test_a_picture_is_compared_with_its_map(imaging: Imaging, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,12 +74,11 @@ async def test_a_picture_is_compared_with_its_map(imaging: Imaging, monkeypatch:
     monkeypatch.setattr(imaging._metrics, "adherence", lambda f1, version: told.append((f1, version)))
     pixels = np.asarray(Image.open(io.BytesIO(squares())).convert("RGB"))
     edges = np.repeat(np.asarray(cv2.Canny(pixels, 60, 140))[..., None], 3, axis=2)
-    steered = Steered(hints_of([[edges]]), 0, 1, 60, 140, "3")
-    await imaging.publish("acme", pixels, 7, {}, steered)
+    await imaging.publish("acme", pixels, 7, {}, Steered(0, 1, 60, 140, "3"), Maps([[edges]], 0.1))
     assert told == [(1.0, "3")]
 
 
 async def test_a_comparison_that_fails_costs_no_picture(imaging: Imaging) -> None:
     pixels = np.zeros((8, 8, 3), np.uint8)
-    steered = Steered(hints_of([]), 0, 0, 60, 140, "3")
-    assert (await imaging.publish("acme", pixels, 7, {}, steered)).seed == 7
+    steered = Steered(0, 0, 60, 140, "3")
+    assert (await imaging.publish("acme", pixels, 7, {}, steered, Maps([], 0.1))).seed == 7

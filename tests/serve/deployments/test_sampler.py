@@ -21,7 +21,7 @@ from controlnet.bundle import DEMO
 from controlnet.pipeline import ImageSpec
 from serve.config import Settings
 from serve.deployments import sampler as module
-from serve.deployments.messages import Progress, Sampled, SamplerJob
+from serve.deployments.messages import Maps, Progress, Sampled, SamplerJob
 from serve.deployments.sampler import Inbox, Sampler, _images
 from serve.engine.core import Batch, EngineDead, Image, Key, Listener
 from serve.jobs.cost import cost
@@ -91,8 +91,8 @@ def maps(count: int) -> list[list[np.ndarray]]:
     return [[np.full((192, 256, 3), 51 * k, np.uint8) for k in range(count)]]
 
 
-def sampler_job(spec: JobSpec, hints: object = None) -> SamplerJob:
-    return SamplerJob("job", 2, "sha256:aa", "models:/demo/3", spec, hints)
+def sampler_job(spec: JobSpec) -> SamplerJob:
+    return SamplerJob("job", 2, "sha256:aa", "models:/demo/3", spec)
 
 
 def payload(image: Image) -> ImageSpec:
@@ -230,9 +230,7 @@ def sampler(engine: Engine, metrics: Metrics, model: Model, tmp_path: Path) -> S
 @pytest.fixture
 async def stream(sampler: Sampler, spec: JobSpec) -> AsyncIterator[AsyncIterator[Progress | Sampled]]:
     """A running `generate`."""
-    hints = asyncio.get_running_loop().create_future()
-    hints.set_result(maps(1))
-    stream = sampler.generate(sampler_job(spec, hints))
+    stream = sampler.generate(sampler_job(spec), Maps(maps(1), 0.1))
     yield stream
     await stream.aclose()
 
