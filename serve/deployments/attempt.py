@@ -104,8 +104,7 @@ class Attempt:
         if self._maps is None:
             return StoredMaps()
         job = self._lease.job
-        with self._tracing.span("prepare"):
-            stored: StoredMaps = await self._imaging.store_maps.remote(job.tenant, job.spec, self._maps, carry())
+        stored: StoredMaps = await self._imaging.store_maps.remote(job.tenant, job.spec, self._maps, carry())
         await self._ask(self._store.annotated, self._lease, stored.maps)
         return stored
 

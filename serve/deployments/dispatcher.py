@@ -161,7 +161,7 @@ class Dispatcher:
         while True:
             await asyncio.sleep(self._settings.lease / 4)
             running = dict(self._running)
-            lost = await self._ask(self._store.renew_all, list(running.values()), self._settings.lease)
+            lost = await self._ask(self._store.renew, list(running.values()), self._settings.lease)
             for task, lease in running.items():
                 if lease in lost and task.cancel():
                     self._metrics.lost()

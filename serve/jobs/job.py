@@ -163,14 +163,6 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Renewal:
-    """Whether the lease is still ours, and whether someone wants the job stopped."""
-
-    held: bool
-    cancel_requested: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Event:
     """One line of a job's durable history (the outbox); `id` only ever grows."""
 

@@ -47,7 +47,6 @@ from serve.jobs.job import (
     Lease,
     ModelVersion,
     Page,
-    Renewal,
     ServedModel,
     State,
     StoredImage,
@@ -87,7 +86,6 @@ __all__ = [
     "LeaseLost",
     "ModelVersion",
     "Page",
-    "Renewal",
     "ServedModel",
     "StoredImage",
     "StoredMap",
@@ -332,29 +330,19 @@ class JobStore:
         with told(self._writes, self._observer) as connection:
             claiming.end_late(connection, self._clock())
 
-    def renew(self, lease: Lease, lease_s: float) -> Renewal:
-        """Keep the job for another `lease_s` seconds from now, and learn whether it should stop."""
-        asked = self._extend([lease], lease_s)
-        return Renewal(held=lease.job.id in asked, cancel_requested=asked.get(lease.job.id, False))
-
-    def renew_all(self, leases: Sequence[Lease], lease_s: float) -> list[Lease]:
-        """Keep many jobs for another `lease_s` seconds, in one statement: a dispatcher under load has no time for more.
+    def renew(self, leases: Sequence[Lease], lease_s: float) -> list[Lease]:
+        """Keep jobs for another `lease_s` seconds, in one statement: a dispatcher under load has no time for more.
 
         Returns:
             The leases that are over.
         """
-        kept = self._extend(leases, lease_s)
-        return [lease for lease in leases if lease.job.id not in kept]
-
-    def _extend(self, leases: Sequence[Lease], lease_s: float) -> dict[str, bool]:
-        """Renew those leases that are not over; for each of their jobs, whether someone wants it stopped."""
         if not leases:
-            return {}
+            return []
         fences = sa.tuple_(jobs.c.id, jobs.c.fence).in_([(lease.job.id, lease.fence) for lease in leases])
-        extend = sa.update(jobs).where(fences, jobs.c.state == "running").returning(jobs.c.id, jobs.c.cancel_requested)
+        extend = sa.update(jobs).where(fences, jobs.c.state == "running").returning(jobs.c.id)
         with self._soft.begin() as connection:
-            rows = connection.execute(extend.values(lease_until=self._clock() + lease_s)).all()
-        return {row.id: bool(row.cancel_requested) for row in rows}
+            kept = set(connection.scalars(extend.values(lease_until=self._clock() + lease_s)))
+        return [lease for lease in leases if lease.job.id not in kept]
 
     def cancel_requests(self, owner: str) -> list[str]:
         """Ids of the running jobs of `owner` that someone wants stopped; a read, cheap enough for every signal."""

@@ -236,7 +236,7 @@ def test_a_request_is_one_trace_through_all_processes(worked: Watched) -> None:
     trace = answer.headers["x-trace-id"]
     wanted = {
         *(("api", name) for name in ("POST /v1/images", "artifacts.put", "store.submit")),
-        *(("dispatcher", name) for name in ("queue", "job", "prepare", "commit")),
+        *(("dispatcher", name) for name in ("queue", "job", "commit")),
         *(("imaging", name) for name in ("imaging.annotate", "artifact.read", "decode", "annotate")),
         ("imaging", "imaging.store_maps"),
         *(("imaging", name) for name in ("imaging.publish", "png", "artifact.write")),

@@ -508,7 +508,7 @@ async def test_a_png_is_told_nothing_of_the_tenant(platform: Platform, spec: Job
 
 
 @pytest.mark.parametrize(
-    "call", ["claim", "renew_all", "progress", "image_done", "succeed", "take_lock", "cancel_requests"]
+    "call", ["claim", "renew", "progress", "image_done", "succeed", "take_lock", "cancel_requests"]
 )
 async def test_a_store_that_is_away_for_a_while_costs_no_attempt(
     platform: Platform, spec: JobSpec, monkeypatch: pytest.MonkeyPatch, call: str
@@ -525,7 +525,7 @@ async def test_a_store_that_is_away_for_a_while_costs_no_attempt(
 
     monkeypatch.setattr(JobStore, call, restarting)
     job = platform.submit(spec)
-    platform.start(lease=1.0 if call == "renew_all" else 30.0)
+    platform.start(lease=1.0 if call == "renew" else 30.0)
     stream = await platform.sampler.streams.get()
     stream.send(Progress(steps=(1, 1), of=4))
     await platform.when(lambda: not refusals or call in ("image_done", "succeed"))
@@ -581,7 +581,7 @@ async def test_a_job_goes_on_in_the_trace_of_its_request(platform: Platform, spe
     await asyncio.gather(*dispatcher._running)
     await platform.end(dispatcher)
     spans = {span.name: span for span in exporter.get_finished_spans()}
-    assert spans.keys() == {"queue", "prepare", "job", "commit"}
+    assert spans.keys() == {"queue", "job", "commit"}
     assert {f"{span.context.trace_id:032x}" for span in spans.values()} == {TRACE.split("-")[1]}
     assert stream.work.trace is not None
     assert stream.work.trace.split("-")[2] == f"{spans['job'].context.span_id:016x}"

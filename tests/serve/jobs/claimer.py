@@ -26,7 +26,7 @@ def main(url: str, owner: str, lease_s: float, lives: int) -> None:
         for lease in leases:
             try:
                 store.progress([(lease, {"step": 1})])
-                store.renew(lease, lease_s)
+                store.renew([lease], lease_s)
                 store.image_done(lease, 0, IMAGE)
                 lives -= 1
                 if lives == 0:

@@ -178,8 +178,7 @@ def test_renewing_keeps_the_job(store, submit, claim_one, clock):
     submit()
     lease = claim_one(lease_s=30)
     clock.advance(20)
-    renewal = store.renew(lease, 30)
-    assert (renewal.held, renewal.cancel_requested) == (True, False)
+    assert store.renew([lease], 30) == []
     clock.advance(20)
     assert store.claim("b", 30, 1) == []
 
@@ -188,7 +187,7 @@ def test_a_late_worker_keeps_a_job_that_nobody_took(store, submit, claim_one, cl
     submit()
     lease = claim_one(lease_s=30)
     clock.advance(1_000)
-    assert store.renew(lease, 30).held
+    assert store.renew([lease], 30) == []
     assert store.claim("b", 30, 1) == []
 
 
@@ -197,8 +196,7 @@ def test_renewing_a_lost_lease_says_so(store, submit, claim_one, clock):
     old = claim_one("a", lease_s=30)
     clock.advance(30)
     claim_one("b")
-    renewal = store.renew(old, 30)
-    assert (renewal.held, renewal.cancel_requested) == (False, False)
+    assert store.renew([old], 30) == [old]
 
 
 def test_many_leases_are_renewed_at_once_and_the_lost_ones_told(store, submit, clock):
@@ -207,7 +205,7 @@ def test_many_leases_are_renewed_at_once_and_the_lost_ones_told(store, submit, c
     first, second, third = store.claim("a", 30, 3)
     store.succeed(second, RESULT)
     clock.advance(20)
-    assert store.renew_all([first, second, third], 30) == [second]
+    assert store.renew([first, second, third], 30) == [second]
     clock.advance(20)
     assert store.claim("b", 30, 3) == []
 
@@ -217,8 +215,8 @@ def test_an_old_fence_renews_nothing(store, submit, claim_one, clock):
     old = claim_one("a", lease_s=30)
     clock.advance(30)
     new = claim_one("b")
-    assert store.renew_all([old], 30) == [old]
-    assert store.renew_all([new], 30) == []
+    assert store.renew([old], 30) == [old]
+    assert store.renew([new], 30) == []
 
 
 def test_the_ended_are_those_that_are_over_or_gone(store, submit, claim_one):
@@ -358,7 +356,7 @@ def test_a_running_job_is_flagged_and_its_worker_ends_it(store, submit, claim_on
     lease = claim_one()
     asked = store.request_cancel(job.id, "demo")
     assert (asked.state, asked.cancel_requested) == ("running", True)
-    assert store.renew(lease, 30).cancel_requested
+    assert store.cancel_requests(lease.owner) == [job.id]
     store.cancelled(lease)
     assert store.get(job.id).state == "cancelled"
     assert kinds(store, job) == ["queued", "started", "cancelled"]

@@ -120,7 +120,7 @@ def test_workers_that_lose_their_leases_all_the_time_write_only_under_their_own(
     def work(owner: str, chance: random.Random) -> None:
         writes = (
             lambda lease: store.progress([(lease, {"by": owner})]),
-            lambda lease: store.renew(lease, 0),
+            lambda lease: store.renew([lease], 0),
             lambda lease: store.retry(lease, {"type": "internal"}),
             lambda lease: store.image_done(lease, 0, RESULT.images[0]),
             lambda lease: store.request_cancel(lease.job.id, "demo"),
