@@ -147,7 +147,7 @@ def import_model(
         Path, typer.Argument(exists=True, help="A .pth, .ckpt or .safetensors file, or a diffusers folder.")
     ],
     bundle: Annotated[Path, typer.Argument(help="Folder to write.")],
-    name: Annotated[str, typer.Option(help="Of the model, as the registry will have it.")],
+    name: Annotated[str, typer.Option(help="Of the model, in its manifest.")],
     licence: Annotated[str, typer.Option(help="SPDX expression or a sentence.")],
     control: Annotated[str, typer.Option(help="What the file's ControlNet is called: canny, depth ...")] = "canny",
     annotator: Annotated[

@@ -53,7 +53,7 @@ SERVICE = Board(
             (
                 panel(
                     "From submission to images",
-                    "Of jobs that succeeded. The four panels that follow say where it went.",
+                    "Of jobs that succeeded. The three panels that follow say where it went.",
                     "s",
                     *quantiles("cn_job_seconds"),
                 ),

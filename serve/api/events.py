@@ -89,7 +89,7 @@ async def stream_events(
     |---|---|---|
     | `queued` | `position`, `attempt` | again, without an id, as jobs before it leave |
     | `started` | `attempt` | |
-    | `annotated` | `control_maps` | their ids may steer other jobs from now on |
+    | `annotated` | `control_maps` | their ids may steer other jobs from now on; images are made meanwhile |
     | `progress` | `steps`, `of`, perhaps `preview` | of each image; at most 4 a second, without an id |
     | `image` | `index`, `seed`, `url` | |
     | `succeeded`, `failed`, `cancelled` | `job` is all of it | the last one, always |

@@ -38,7 +38,7 @@ async def get_image(k: Index, job: OwnJob, context: InContext) -> Response:
 
 @router.get("/controls/{k}", summary="One control map of a job", response_class=Response, responses=_PNG)
 async def get_control_map(k: Index, job: OwnJob, context: InContext) -> Response:
-    """The k-th of the job's `control_maps`, as the network saw it: there before the first step."""
+    """The k-th of the job's `control_maps`, as the network saw it: there from the event `annotated` on."""
     maps = (await to_thread.run_sync(Made.by, context.store, job)).maps
     if k >= len(maps):
         _absent(job, f"control map {k}", ever=k < sum(len(control.images) for control in job.spec.controls))

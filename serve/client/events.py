@@ -34,7 +34,7 @@ class Started(Said):
 
 
 class Annotated(Said):
-    """Its control maps are made."""
+    """Its control maps are stored."""
 
     control_maps: tuple[ControlMap, ...]
 

@@ -64,7 +64,7 @@ class Attempt:
         self._untold: list[int] = []  # images whose events are written with the job's end
 
     async def run(self, sampled: Callable[[], None]) -> None:
-        """Prepare, sample, store, and end the job with what was made.
+        """Annotate, sample while maps are stored, publish, and end the job with what was made.
 
         Args:
             sampled: Called when the job's rows have left their seats.
@@ -92,8 +92,6 @@ class Attempt:
                 raise errors.exceptions[0] from None
             stored = storing.result()
             timings["preparing"] = stored.seconds
-            if images:
-                timings["sampling"] = max(0.0, timings["sampling"] - stored.seconds)  # it waited for them
             timings["total"] = time.time() - job.created_at
             result = JobResult(images=images, control_maps=stored.maps, timings=timings)
             with self._tracing.span("commit"):
@@ -112,7 +110,6 @@ class Attempt:
         self, tasks: asyncio.TaskGroup, sampled: Callable[[], None], timings: dict[str, float], afterwards: ExitStack
     ) -> tuple[StoredImage, ...]:
         """The job's images in the order of their seeds, stored."""
-        began = time.time()
         images: dict[int, asyncio.Task[StoredImage]] = {}
         preview: dict[str, str] = {}  # the latest stays in the row: who comes later sees it too
         stream = self._sampler.options(stream=True).generate.remote(self._work(), self._maps)
@@ -128,6 +125,7 @@ class Attempt:
                         preview["preview"] = f"data:image/jpeg;base64,{base64.b64encode(event.preview).decode()}"
                     self._progress.give(self._lease, {"steps": list(event.steps), "of": event.of, **preview})
                 elif isinstance(event, Sampled):
+                    timings["sampling"] = event.seconds  # of the last one, in the end
                     images[event.index] = tasks.create_task(self._publish(event))
                     if len(images) == self._lease.job.spec.n:
                         break  # the sampler keeps them until the call is cancelled
@@ -136,7 +134,6 @@ class Attempt:
             stored = tuple([await images[i] for i in range(self._lease.job.spec.n)])
         finally:
             self._progress.drop(self._lease)
-        timings["sampling"] = ended - began
         timings["publishing"] = time.time() - ended
         return stored
 

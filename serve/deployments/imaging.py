@@ -1,4 +1,4 @@
-"""Imaging: a CPU replica that touches pixels. Decode, resize and annotate before sampling; encode PNGs after it."""
+"""Imaging: a CPU replica that touches pixels. Pictures to maps before sampling, arrays to stored PNGs after it."""
 
 from __future__ import annotations
 

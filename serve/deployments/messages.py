@@ -92,7 +92,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """One image is finished: `picture` refers to uint8 [H, W, 3]."""
+    """One image is finished.
+
+    Attributes:
+        index: Which of the job's.
+        picture: Refers to uint8 [H, W, 3].
+        seconds: Since the sampler had all that the job needs.
+    """
 
     index: int
     picture: ObjectRef

@@ -229,7 +229,6 @@ class Inbox:
         self._index = {image.id: i for i, image in enumerate(images)}
         self._steps = [0] * len(images)
         self._of = images[0].steps
-        self._began: dict[str, float] = {}
         self._told = float("-inf")
         self._arrived = time.monotonic()
 
@@ -239,8 +238,7 @@ class Inbox:
 
     def started(self, image: Image) -> None:
         """Called by the engine when an image joins the batch."""
-        self._began[image.id] = time.monotonic()
-        self._metrics.seated(self._began[image.id] - self._arrived)
+        self._metrics.seated(time.monotonic() - self._arrived)
         self._spans[image.id].add_event("seated")
 
     def stepped(self, image: Image, done: int, of: int) -> None:
@@ -256,7 +254,7 @@ class Inbox:
         """Called by the engine with the decoded picture."""
         self._metrics.image("finished")
         self._spans[image.id].end()
-        self._post((self._index[image.id], result, time.monotonic() - self._began[image.id]))
+        self._post((self._index[image.id], result, time.monotonic() - self._arrived))
 
     def failed(self, image: Image, error: BaseException) -> None:
         """Called by the engine when an image failed alone, or with the engine."""
