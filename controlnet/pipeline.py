@@ -294,7 +294,7 @@ class Pipeline:
     @torch.inference_mode()
     def decode(self, states: Sequence[ImageState], pinned: int | None = None) -> list[npt.NDArray[np.uint8]]:
         """Finished latents to pictures, uint8 [H, W, 3] RGB; all must have one latent size."""
-        bucket = pinned or bucket_for(len(states))
+        bucket = pinned or bucket_for(min(len(states), BUCKETS[-1]))
         latents = torch.stack([state.latent for state in states])
         pictures: list[npt.NDArray[np.uint8]] = []
         for chunk in torch.split(latents, bucket):

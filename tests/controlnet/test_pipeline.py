@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from controlnet.bundle import Bundle, write_bundle
 from controlnet.checkpoint.strict import CheckpointError
 from controlnet.generate import generate
-from controlnet.pipeline import Control, ImageSpec, ImageState, Pipeline, bucket_for
+from controlnet.pipeline import BUCKETS, Control, ImageSpec, ImageState, Pipeline, bucket_for
 from tests.networks import write_tokenizer
 
 SIZE = 32
@@ -228,6 +228,13 @@ def test_pictures_are_uint8_rgb_of_the_size_asked(pipeline: Pipeline) -> None:
     (picture,) = generate(pipeline, [replace(SPEC, width=48)])
     assert picture.shape == (32, 48, 3)
     assert picture.dtype == np.uint8
+
+
+def test_more_pictures_than_the_largest_bucket(pipeline: Pipeline) -> None:
+    specs = [replace(SPEC, guidance=1.0, steps=1, seed=seed) for seed in range(BUCKETS[-1] + 1)]
+    pictures = generate(pipeline, specs)
+    assert len(pictures) == len(specs)
+    assert np.abs(pictures[-1].astype(int) - generate(pipeline, specs[-1:])[0]).max() <= 1
 
 
 @pytest.mark.parametrize(("side", "shape"), [(16, (16, 16, 3)), (8, (8, 8, 3)), (1, (4, 4, 3)), (1000, (32, 32, 3))])
