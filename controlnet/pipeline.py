@@ -37,6 +37,7 @@ from controlnet.unet import UNet
 from controlnet.vae import VAE
 
 BUCKETS = (1, 2, 4, 8, 16, 32)
+LARGEST_SEED = 2**64 - 1  # what PyTorch's generators take
 TEXTS_KEPT = 256  # encoded texts that a pipeline remembers; 60 MB of SD 1.5's, in float32
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -227,7 +228,8 @@ class Pipeline:
         image from a CPU generator of its own seed.
 
         Raises:
-            ValueError: An unknown control or sampler, or a size the networks cannot make.
+            ValueError: An unknown control or sampler, a size the networks cannot make, or a seed, a hint or scales
+                out of bounds; it names the field and the bound.
         """
         for spec in specs:
             self._check(spec)
@@ -422,12 +424,20 @@ class Pipeline:
             raise ValueError(f"size {spec.width}x{spec.height} is not a positive multiple of {multiple}")
         if spec.sampler not in SAMPLERS:
             raise ValueError(f"sampler {spec.sampler!r} is not one of {sorted(SAMPLERS)}")
+        if not 0 <= spec.seed <= LARGEST_SEED:
+            raise ValueError(f"seed {spec.seed} is not in 0..{LARGEST_SEED}")
+        expected = (self.architecture.control.conditioning_channels, spec.height, spec.width)
         for control in spec.controls:
             if control.name not in self.controls:
                 raise ValueError(f"control {control.name!r} is not one of {sorted(self.controls)}")
-            if tuple(control.hint.shape) != (3, spec.height, spec.width):
-                expected = (3, spec.height, spec.width)
+            if tuple(control.hint.shape) != expected:
                 raise ValueError(f"hint of control {control.name!r} is {tuple(control.hint.shape)}, not {expected}")
+            if not control.hint.is_floating_point():  # bytes would steer 255 times too strongly
+                raise ValueError(
+                    f"hint of control {control.name!r} is {control.hint.dtype}: give floating point in [0, 1], "
+                    "which controlnet.pixels.to_hint makes of bytes"
+                )
+            control.weights(self.architecture.unet.residuals)  # refuses scales of another count
 
     def _place(self, net: Net) -> Net:
         # Weights that are copied anyway are laid out anew; those used as they are stay mapped files, whose pages the

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from controlnet.bundle import Bundle, write_bundle
 from controlnet.checkpoint.strict import CheckpointError
 from controlnet.generate import generate
-from controlnet.pipeline import BUCKETS, Control, ImageSpec, ImageState, Pipeline, bucket_for
+from controlnet.pipeline import BUCKETS, LARGEST_SEED, Control, ImageSpec, ImageState, Pipeline, bucket_for
 from tests.networks import write_tokenizer
 
 SIZE = 32
@@ -262,11 +262,27 @@ def test_generate_reports_steps(pipeline: Pipeline) -> None:
         (replace(SPEC, sampler="euler", eta=0.5), "'euler' has no eta"),
         (replace(SPEC, controls=(Control("pose", hint()),)), "control 'pose' is not one of .'canny', 'depth'"),
         (replace(SPEC, controls=(Control("canny", hint()[:, :8]),)), r"hint of control 'canny' is \(3, 8, 32\)"),
+        (replace(SPEC, controls=(Control("canny", hint()[:1]),)), r"\(1, 32, 32\), not \(3, 32, 32\)"),
+        (replace(SPEC, controls=(Control("canny", hint().byte()),)), r"'canny' is torch.uint8: give floating point"),
+        (replace(SPEC, controls=(Control("canny", hint(), scales=(1.0,)),)), "has 1 scales, its network 5 residuals"),
+        (replace(SPEC, seed=-1), r"seed -1 is not in 0\.\.18446744073709551615"),
+        (replace(SPEC, seed=2**64), r"seed 18446744073709551616 is not in"),
     ],
 )
 def test_what_cannot_be_made_is_refused_by_name(pipeline: Pipeline, spec: ImageSpec, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         pipeline.encode([spec])
+
+
+def test_the_largest_seed_is_taken(pipeline: Pipeline) -> None:
+    pipeline.step(pipeline.encode([replace(SPEC, seed=LARGEST_SEED, eta=1.0)]))
+
+
+def test_a_hint_has_the_channels_of_its_architecture(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    control = replace(pipeline.architecture.control, conditioning_channels=1)
+    monkeypatch.setattr(pipeline, "architecture", replace(pipeline.architecture, control=control))
+    with pytest.raises(ValueError, match=r"\(3, 32, 32\), not \(1, 32, 32\)"):
+        pipeline.encode([replace(SPEC, controls=(Control("canny", hint()),))])
 
 
 @pytest.mark.parametrize(("count", "bucket"), [(1, 1), (2, 2), (3, 4), (9, 16), (32, 32)])
