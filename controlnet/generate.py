@@ -34,12 +34,22 @@ def generate(
 
     Returns:
         uint8 [H, W, 3] RGB, in the order of `specs`.
+
+    Raises:
+        ValueError: Specs of several sizes, a `pinned` that holds no image, or what `Pipeline.encode` refuses.
     """
+    if not specs:
+        return []
+    if len(sizes := sorted({f"{spec.width}x{spec.height}" for spec in specs})) > 1:
+        raise ValueError(f"specs have sizes {', '.join(sizes)}: generate makes one size at a time")
+    rows = max(spec.rows for spec in specs)
+    width = (BUCKETS[-1] if pinned is None else pinned) // rows  # images a step
+    if width < 1:
+        raise ValueError(f"pinned is {pinned}: an image takes {rows} rows")
     states = pipeline.encode(specs, pinned)
     most = max(state.steps for state in states)
     for done in range(1, most + 1):
         running = [i for i, state in enumerate(states) if not state.done]
-        width = (pinned or BUCKETS[-1]) // 2  # images; two rows each at most
         for chunk in (running[begin : begin + width] for begin in range(0, len(running), width)):
             for i, state in zip(chunk, pipeline.step([states[i] for i in chunk], pinned), strict=True):
                 states[i] = state

@@ -237,6 +237,29 @@ def test_more_pictures_than_the_largest_bucket(pipeline: Pipeline) -> None:
     assert np.abs(pictures[-1].astype(int) - generate(pipeline, specs[-1:])[0]).max() <= 1
 
 
+def test_no_specs_are_no_pictures(pipeline: Pipeline) -> None:
+    assert generate(pipeline, []) == []
+
+
+def test_a_pinned_bucket_of_one_row_makes_pictures_without_guidance(pipeline: Pipeline) -> None:
+    assert len(generate(pipeline, [replace(SPEC, guidance=1.0, steps=1)] * 2, pinned=1)) == 2
+
+
+@pytest.mark.parametrize(
+    ("specs", "pinned", "message"),
+    [
+        ([SPEC], 1, "pinned is 1: an image takes 2 rows"),
+        ([SPEC], 0, "pinned is 0: an image takes 2 rows"),
+        ([SPEC, replace(SPEC, width=48)], None, "specs have sizes 32x32, 48x32: generate makes one size at a time"),
+    ],
+)
+def test_what_the_plain_loop_cannot_make_is_refused(
+    pipeline: Pipeline, specs: list[ImageSpec], pinned: int | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        generate(pipeline, specs, pinned=pinned)
+
+
 @pytest.mark.parametrize(("side", "shape"), [(16, (16, 16, 3)), (8, (8, 8, 3)), (1, (4, 4, 3)), (1000, (32, 32, 3))])
 def test_a_preview_is_as_small_as_asked(pipeline: Pipeline, side: int, shape: tuple[int, ...]) -> None:
     assert pipeline.preview(pipeline.step(pipeline.encode([SPEC]))[0], side).shape == shape
