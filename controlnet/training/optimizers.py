@@ -119,4 +119,5 @@ def make_optimizer(
         orthogonal = [{"params": p, "lr": rate, "orthogonal": flag} for (rate, flag), p in groups.items()]
         return Muon(orthogonal, learning_rate)
     plain = [{"params": p, "lr": rate} for (rate, _), p in groups.items()]
-    return torch.optim.AdamW(plain, learning_rate, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
+    # Not fused: Lightning refuses to clip the gradients of a fused optimizer under mixed precision.
+    return torch.optim.AdamW(plain, learning_rate, betas=(0.9, 0.99), weight_decay=1e-2)

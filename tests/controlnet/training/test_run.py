@@ -73,6 +73,13 @@ def test_a_bundle_can_be_the_base_of_a_new_control(common, trained, tmp_path):
     assert read_summary(folder).steps == 1
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_gradients_are_clipped_under_mixed_precision(optimizer, common, tmp_path):
+    rest = [*common, f"folder={tmp_path}", "crop=16", "steps=1"]
+    folder = train(["stage=vae", *rest, "precision=bf16-mixed", f"optimizer={optimizer}"])
+    assert read_summary(folder).steps == 1
+
+
 def test_mlflow_gets_parameters_metrics_and_grids(common, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rest = [value for value in common if not value.startswith("folder=")]
