@@ -11,6 +11,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from pydantic import JsonValue
 
+from controlnet.annotators import ANNOTATORS
 from controlnet.bundle import Bundle, ControlWeights, Defaults, write_bundle
 from controlnet.evaluation.evaluate import evaluate
 from controlnet.evaluation.metrics import CANNY
@@ -45,7 +46,7 @@ def export(
         metrics: measured quality.
         training_data: what the model saw, in words or as data.
         created: with time zone.
-        controls: names of trained controls, whose annotators are those of the same name.
+        controls: names of trained controls; the annotator of that name makes their maps, if there is one.
         size: side of the pictures in training, pixels.
         guidance: what a request that names none gets.
 
@@ -62,7 +63,9 @@ def export(
         vae=pipeline.vae.state_dict(),
         text=pipeline.text.state_dict(),
         controls={
-            control: ControlWeights(net.state_dict(), control, parameters.get(control, {}))
+            control: ControlWeights(
+                net.state_dict(), control if control in ANNOTATORS else "none", parameters.get(control, {})
+            )
             for control, net in pipeline.controls.items()
         },
         tokenizer=folder / "tokenizer",
@@ -98,6 +101,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=0, help="held-out scenes to measure on, as `controlnet evaluate`")
     parser.add_argument("--measured", type=Path, help="evaluation.json whose metrics to take instead of measuring now")
     parser.add_argument("--size", type=int, default=128, help="side of the pictures in training, pixels")
+    parser.add_argument("--control", default="canny", help="name of the trained control")
     parser.add_argument("--name", default="controlnet-demo")
     parser.add_argument("--version", default="1.0.0")
     parser.add_argument("--mlflow", help="tracking URI of the stages' runs: their hyperparameters go into the manifest")
@@ -108,10 +112,13 @@ def main() -> None:
     if options.measured:
         metrics |= json.loads(options.measured.read_text())["metrics"]
     if options.count:
-        pipeline = load_base(options.folder, {"canny": options.folder / "control-canny"})
-        subject = Subject(pipeline, options.size, (CANNY["low_threshold"], CANNY["high_threshold"]))
+        pipeline = load_base(options.folder, {options.control: options.folder / f"control-{options.control}"})
+        subject = Subject(
+            pipeline, options.size, (CANNY["low_threshold"], CANNY["high_threshold"]), control=options.control
+        )
         metrics |= evaluate(subject, options.count, command=shlex.join(sys.argv)).metrics()
-    for stage in ("vae", "base", "control-canny"):
+    stages = ("vae", "base", f"control-{options.control}")
+    for stage in stages:
         summary = read_summary(options.folder / stage)
         metrics[f"steps_{stage.removeprefix('control-')}"] = float(summary.steps)
         metrics[f"seconds_{stage.removeprefix('control-')}"] = round(summary.seconds)
@@ -119,7 +126,7 @@ def main() -> None:
         "pictures": "Procedural renderings of machined parts on a bench (controlnet.parts), captioned; no photographs."
     }
     client = MlflowClient(options.mlflow) if options.mlflow else None
-    for stage in ("vae", "base", "control-canny"):
+    for stage in stages:
         data[stage] = parameters_of(options.folder / stage, client)
     bundle = export(
         options.folder,
@@ -129,6 +136,7 @@ def main() -> None:
         metrics=metrics,
         training_data=data,
         created=options.created or datetime.now().astimezone(),
+        controls=(options.control,),
         size=options.size,
     )
     print(json.dumps({"digest": bundle.digest, "bytes": bundle.nbytes, **metrics}, indent=2))

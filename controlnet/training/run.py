@@ -127,7 +127,7 @@ def train(overrides: Sequence[str]) -> Path:
     assert average.average is not None
     with average.average.applied(stage.module):
         summary = Summary(stage.finish(), trainer.global_step, pace.seconds, show.metrics, origin)
-        write_stage(folder, stage.modules, summary)
+        write_stage(folder, {part: net.state_dict() for part, net in stage.modules.items()}, summary)
     log.info("%s: %d steps in %.0f s, %s", name, summary.steps, summary.seconds, summary.metrics)
     return folder
 

@@ -49,7 +49,7 @@ class Stage:
     Attributes:
         module: what learns.
         data: items of batches.
-        modules: what is written at the end, by name.
+        modules: what is written at the end, by part.
         show: makes a grid [H, W, 3] of what the module does now, and measures it.
         finish: the final numbers of the model, asked for after the last step.
     """
@@ -181,8 +181,8 @@ def _control(config: Config) -> Stage:
 def _go_on(stage: Path, modules: Mapping[str, nn.Module]) -> None:
     """Start from the weights that lie in the stage's folder, if some do: an unpacked bundle's, or its own of before."""
     if (stage / WEIGHTS).is_file():
-        for name, module in modules.items():
-            module.load_state_dict(read_weights(stage, name))
+        for part, module in modules.items():
+            module.load_state_dict(read_weights(stage, part))
 
 
 def load_base(folder: Path, controls: Mapping[str, Path] | None = None) -> Pipeline:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from controlnet.architecture import Architecture
+from controlnet.checkpoint import original
 
 WEIGHTS, SUMMARY = "weights.safetensors", "summary.json"
 
@@ -38,15 +39,10 @@ def parse_architecture(numbers: object) -> Architecture:
     return TypeAdapter(Architecture).validate_python(numbers)
 
 
-def write_stage(folder: Path, modules: Mapping[str, nn.Module], summary: Summary) -> None:
-    """Write the weights as `<module>.<key>` and the summary beside them."""
-    states = {f"{name}.{key}": value for name, net in modules.items() for key, value in net.state_dict().items()}
-    write_tensors(folder, states, summary)
-
-
-def write_tensors(folder: Path, states: Mapping[str, Tensor], summary: Summary) -> None:
-    """Write weights that carry their module's name already."""
+def write_stage(folder: Path, parts: Mapping[str, Mapping[str, Tensor]], summary: Summary) -> None:
+    """Write state dicts by part under the original's names, which `controlnet import` knows, and the summary."""
     folder.mkdir(parents=True, exist_ok=True)
+    states = original.merge(parts)
     save_file({key: tensor.detach().cpu().contiguous() for key, tensor in states.items()}, folder / WEIGHTS)
     (folder / SUMMARY).write_text(json.dumps(asdict(summary), indent=2) + "\n")
 
@@ -64,8 +60,13 @@ def read_summary(folder: Path) -> Summary:
     return Summary(**data | {"architecture": parse_architecture(data["architecture"])})
 
 
-def read_weights(folder: Path, module: str) -> dict[str, Tensor]:
-    """Read the state dict of one module (`vae`, `unet`, `text`, `control`) of a finished stage."""
-    prefix = f"{module}."
-    weights: dict[str, Tensor] = load_file(folder / WEIGHTS)
-    return {key.removeprefix(prefix): tensor for key, tensor in weights.items() if key.startswith(prefix)}
+def read_weights(folder: Path, part: str) -> dict[str, Tensor]:
+    """Read the state dict of one part (`vae`, `unet`, `text`, `control`) of a finished stage.
+
+    Raises:
+        ValueError: names the parts that are there instead.
+    """
+    parts, _ = original.split(load_file(folder / WEIGHTS))
+    if part not in parts:
+        raise ValueError(f"{folder / WEIGHTS} holds no {part}; it holds {', '.join(parts) or 'no known part'}")
+    return parts[part]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from controlnet.bundle import Bundle
-from controlnet.training.store import Summary, write_tensors
+from controlnet.training.store import Summary, write_stage
 
 
 def unpack(bundle: Bundle, folder: Path) -> None:
@@ -31,20 +31,20 @@ def unpack(bundle: Bundle, folder: Path) -> None:
     bundle.verify()
     manifest = bundle.manifest
 
-    def state(module: str, file: str) -> dict[str, Tensor]:
-        return {f"{module}.{key}": tensor.float() for key, tensor in load_file(bundle.path(file)).items()}
+    def state(file: str) -> dict[str, Tensor]:
+        return {key: tensor.float() for key, tensor in load_file(bundle.path(file)).items()}
 
     stages = {
-        "vae": state("vae", "vae.safetensors"),
-        "base": state("unet", "unet.safetensors") | state("text", "text.safetensors"),
-        **{f"control-{name}": state("control", control.file) for name, control in manifest.controls.items()},
+        "vae": {"vae": state("vae.safetensors")},
+        "base": {"unet": state("unet.safetensors"), "text": state("text.safetensors")},
+        **{f"control-{name}": {"control": state(control.file)} for name, control in manifest.controls.items()},
     }
     if present := [name for name in stages if (folder / name).exists()]:
         raise FileExistsError(f"{folder} has trained {', '.join(present)} already: unpack into another folder")
     shutil.copytree(bundle.path("tokenizer"), folder / "tokenizer", dirs_exist_ok=True)
     data = manifest.training_data if isinstance(manifest.training_data, Mapping) else {}
-    for name, tensors in stages.items():
-        write_tensors(folder / name, tensors, Summary(manifest.architecture, 0, 0.0, {}, origin=bundle.digest))
+    for name, parts in stages.items():
+        write_stage(folder / name, parts, Summary(manifest.architecture, 0, 0.0, {}, origin=bundle.digest))
         (folder / name / "parameters.json").write_text(json.dumps(data.get(name, {}), indent=2) + "\n")
 
 

@@ -1,17 +1,20 @@
 """Whole runs of a model that fits in a test: compose, train, go on, export."""
 
 import json
+import shutil
 import sqlite3
 from datetime import UTC, datetime
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from controlnet.cli import app
 from controlnet.generate import generate
 from controlnet.pipeline import ImageSpec, Pipeline
 from controlnet.training.export import export
 from controlnet.training.run import read_config, train
-from controlnet.training.store import read_summary
+from controlnet.training.store import read_summary, read_weights
 from tests.controlnet.training.conftest import TINY
 
 # Lightning advises against few loader processes and few batches; SQLAlchemy and MLflow deprecate as they like.
@@ -61,16 +64,27 @@ def test_a_run_is_exported_as_a_bundle_that_makes_pictures(trained, tmp_path):
     assert picture.shape == (32, 32, 3)
 
 
-def test_a_bundle_can_be_the_base_of_a_new_control(common, trained, tmp_path):
-    export(
+def test_a_control_that_no_annotator_is_named_for_is_exported_for_maps_that_are_sent(trained, tmp_path):
+    shutil.copytree(trained / "control-canny", trained / "control-mine")
+    bundle = export(
         trained, tmp_path / "bundle", name="tiny", version="1", metrics={}, training_data="none",
+        created=datetime(2026, 1, 1, tzinfo=UTC), controls=("mine",), size=32,
+    )  # fmt: skip
+    assert bundle.manifest.controls["mine"].annotator == "none"
+
+
+def test_a_control_trained_on_a_bundle_is_imported_into_it(common, trained, tmp_path):
+    base, made = tmp_path / "bundle", tmp_path / "made"
+    export(
+        trained, base, name="tiny", version="1", metrics={}, training_data="none",
         created=datetime(2026, 1, 1, tzinfo=UTC), size=32,
     )  # fmt: skip
-    rest = [value for value in common if not value.startswith("folder=")]
-    folder = train(
-        ["stage=control", *rest, f"folder={tmp_path / 'mine'}", f"bundle={tmp_path / 'bundle'}", "name=mine", "steps=1"]
-    )
-    assert read_summary(folder).steps == 1
+    rest = [*common, f"folder={tmp_path / 'mine'}", "steps=1"]
+    folder = train(["stage=control", *rest, f"bundle={base}", "name=mine"])
+    arguments = ["import", str(folder / "weights.safetensors"), str(made), "--base", str(base), "--control", "mine"]
+    result = CliRunner().invoke(app, [*arguments, "--name", "both", "--licence", "CC0-1.0"])
+    assert result.exit_code == 0, result.output
+    assert set(Pipeline.load(made).controls) == {"canny", "mine"}
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -102,3 +116,8 @@ def test_a_run_needs_a_stage_that_exists():
 def test_a_stage_names_the_one_it_needs(tmp_path, parts_folder):
     with pytest.raises(FileNotFoundError, match="train stage=vae first"):
         train(["stage=base", *TINY, f"folder={tmp_path}", f"data.train={parts_folder}"])
+
+
+def test_a_stage_that_lacks_a_part_says_what_it_has(trained):
+    with pytest.raises(ValueError, match="holds no control; it holds vae"):
+        read_weights(trained / "vae", "control")
