@@ -214,7 +214,8 @@ def _read_control_folder(folder: Path, architecture: Architecture, variant: str 
     state = _read_weights(folder, variant)
     refuse_family(state, architecture.unet.context_dim, what=str(folder))
     trunk, hint, reversed_channels = settings.read_control(*_config(folder))
-    wanted = replace(architecture.unet, out_channels=trunk.out_channels)
+    attention = sorted(architecture.unet.attention_resolutions, reverse=True)  # a set; the folder's comes in this order
+    wanted = replace(architecture.unet, out_channels=trunk.out_channels, attention_resolutions=tuple(attention))
     if (trunk, hint) != (wanted, architecture.control):
         raise CheckpointError(
             f"{folder} is for another model: it has {trunk}, {hint}; not {wanted}, {architecture.control}."

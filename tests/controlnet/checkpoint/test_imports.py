@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from controlnet.architecture import SD15, Architecture
-from controlnet.bundle import Bundle
+from controlnet.bundle import DEMO, Bundle
 from controlnet.checkpoint import (
     CheckpointError,
     export_control,
@@ -249,6 +249,14 @@ def test_a_control_for_other_numbers_is_refused(folder: Path, flat: Bundle) -> N
     other = replace(numbers, unet=replace(numbers.unet, num_heads=4))
     with pytest.raises(CheckpointError, match=r"is for another model: .*num_heads=2.*; not .*num_heads=4"):
         import_control(folder / "controlnet_canny", architecture=other)
+
+
+def test_a_control_of_the_shipped_bundle_comes_back_from_its_folder(tmp_path: Path) -> None:
+    """Its attention resolutions are listed shallow first, those of a folder deep first."""
+    demo = Bundle.open(DEMO)
+    folder = export_diffusers(demo, tmp_path / "pipeline")
+    state = import_control(folder / "controlnet_canny", architecture=demo.manifest.architecture)
+    assert equal(state, demo.path("controls/canny.safetensors"))
 
 
 # --- folders of diffusers (round trips are in test_exports)
