@@ -6,9 +6,10 @@ import os
 import secrets
 import shlex
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -20,6 +21,9 @@ from rich.table import Table
 from controlnet.annotators import ANNOTATORS, find, fit, resize
 from controlnet.annotators.annotator import Picture
 from controlnet.bundle import DEMO, Bundle, BundleError, ControlWeights, write_bundle
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # torch, transformers and Lightning take seconds to import: the commands that need them import them.
 
@@ -149,57 +153,82 @@ def import_model(
     bundle: Annotated[Path, typer.Argument(help="Folder to write.")],
     name: Annotated[str, typer.Option(help="Of the model, in its manifest.")],
     licence: Annotated[str, typer.Option(help="SPDX expression or a sentence.")],
-    control: Annotated[str, typer.Option(help="What the file's ControlNet is called: canny, depth ...")] = "canny",
+    control: Annotated[str | None, typer.Option(help="What the file's ControlNet is called: canny, depth ...")] = None,
     annotator: Annotated[
-        str | None, typer.Option(help="Makes its maps; the one of the control's name if absent.")
+        str | None, typer.Option(help="Makes the maps; the one of a control's own name if absent.")
     ] = None,
     base: Annotated[
-        Path | None, typer.Option(help="Bundle to add the control to, where the file holds only that.")
+        Path | None, typer.Option(help="Bundle to add the control to, where the source holds only that.")
     ] = None,
     tokenizer: Annotated[
         Path | None, typer.Option(help="Folder with vocab.json and merges.txt, where source has none.")
     ] = None,
     version: Annotated[str, typer.Option(help="Of the weights.")] = "1",
-    size: Annotated[int, typer.Option(help="Side of the pictures it was trained on.")] = 512,
+    size: Annotated[
+        int | None, typer.Option(help="Side of the pictures it was trained on; the base's, or 512, if absent.")
+    ] = None,
 ) -> None:
     """Turn a checkpoint into a bundle; pickles are read once, in a process of their own."""
-    from safetensors.torch import load_file
+    from controlnet.checkpoint import (
+        CheckpointError,
+        extend_bundle,
+        import_checkpoint,
+        import_control,
+        import_diffusers,
+    )
 
-    from controlnet.checkpoint import CheckpointError, import_checkpoint, import_control, import_diffusers
-    from controlnet.checkpoint.imports import Imported
+    folder, created, told = source.is_dir(), datetime.now(UTC), f"imported from {source.name}"
+    if control and folder and not base:
+        raise typer.BadParameter(
+            "--control is for a file or with --base: a folder's controls have their folders' names"
+        )
 
-    maps_by = annotator or (control if control in ANNOTATORS else "none")
-    controls: dict[str, ControlWeights] = {}
+    def with_maps(called: str, state: Mapping[str, Tensor]) -> ControlWeights:
+        return ControlWeights(state, annotator or (called if called in ANNOTATORS else "none"), {})
+
     try:
         if base is not None:
+            if control is None:
+                raise typer.BadParameter("--base needs --control, the new control's name")
             opened = _open(base)
-            parts = {part: load_file(opened.path(f"{part}.safetensors")) for part in ("unet", "vae", "text")}
-            new = {control: import_control(source, architecture=opened.manifest.architecture)}
-            model = Imported(opened.manifest.architecture, **parts, controls=new, tokenizer=opened.path("tokenizer"))
-            for known, entry in opened.manifest.controls.items():
-                controls[known] = ControlWeights(load_file(opened.path(entry.file)), entry.annotator, entry.parameters)
+            state = import_control(source, architecture=opened.manifest.architecture)
+            made = extend_bundle(
+                opened,
+                bundle,
+                {control: with_maps(control, state)},
+                name=name,
+                version=version,
+                licence=licence,
+                sources={control: told},
+                created=created,
+                native_size=(size, size) if size else None,
+            )
         else:
-            model = import_diffusers(source) if source.is_dir() else import_checkpoint(source, control=control)
-        words = tokenizer or model.tokenizer
-        if words is None:
-            raise typer.BadParameter("the source has no tokenizer: give --tokenizer")
-        controls |= {known: ControlWeights(state, maps_by, {}) for known, state in model.controls.items()}
-        made = write_bundle(
-            bundle,
-            architecture=model.architecture,
-            unet=model.unet,
-            vae=model.vae,
-            text=model.text,
-            controls=controls,
-            tokenizer=words,
-            name=name,
-            version=version,
-            native_size=(size, size),
-            licence=licence,
-            training_data=f"imported from {source.name}",
-            metrics={},
-            created=datetime.now(UTC),
-        )
+            if folder:
+                model = import_diffusers(source)
+            else:
+                model = import_checkpoint(source, control=control or "control")
+                if model.controls and not control:
+                    raise typer.BadParameter("the file holds a ControlNet: give it a name by --control")
+            words = tokenizer or model.tokenizer
+            if words is None:
+                raise typer.BadParameter("the source has no tokenizer: give --tokenizer")
+            made = write_bundle(
+                bundle,
+                architecture=model.architecture,
+                unet=model.unet,
+                vae=model.vae,
+                text=model.text,
+                controls={known: with_maps(known, state) for known, state in model.controls.items()},
+                tokenizer=words,
+                name=name,
+                version=version,
+                native_size=(size or 512, size or 512),
+                licence=licence,
+                training_data=told,
+                metrics={},
+                created=created,
+            )
     except (CheckpointError, BundleError) as error:
         _fail(error)
         raise

@@ -5,6 +5,7 @@ a bundle of them. Exporting starts from a bundle.
 """
 
 from controlnet.checkpoint.exports import export_control, export_diffusers, export_original
+from controlnet.checkpoint.extend import extend_bundle
 from controlnet.checkpoint.imports import Imported, import_checkpoint, import_control, import_diffusers
 from controlnet.checkpoint.strict import CheckpointError, load_strict
 
@@ -14,6 +15,7 @@ __all__ = [
     "export_control",
     "export_diffusers",
     "export_original",
+    "extend_bundle",
     "import_checkpoint",
     "import_control",
     "import_diffusers",
