@@ -7,9 +7,10 @@ import secrets
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import typer
@@ -163,12 +164,17 @@ def import_model(
     tokenizer: Annotated[
         Path | None, typer.Option(help="Folder with vocab.json and merges.txt, where source has none.")
     ] = None,
+    prediction: Annotated[
+        Literal["eps", "v"] | None, typer.Option(help="Of a file's UNet, whose weights don't tell; eps if absent.")
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="Of a diffusers folder's weights: fp16 ...")] = None,
     version: Annotated[str, typer.Option(help="Of the weights.")] = "1",
     size: Annotated[
         int | None, typer.Option(help="Side of the pictures it was trained on; the base's, or 512, if absent.")
     ] = None,
 ) -> None:
     """Turn a checkpoint into a bundle; pickles are read once, in a process of their own."""
+    from controlnet.architecture import SD15
     from controlnet.checkpoint import (
         CheckpointError,
         extend_bundle,
@@ -178,6 +184,10 @@ def import_model(
     )
 
     folder, created, told = source.is_dir(), datetime.now(UTC), f"imported from {source.name}"
+    if prediction and (folder or base):
+        raise typer.BadParameter("--prediction is for a whole model in one file: folders and bundles tell it")
+    if variant and not folder:
+        raise typer.BadParameter("--variant is for folders")
     if control and folder and not base:
         raise typer.BadParameter(
             "--control is for a file or with --base: a folder's controls have their folders' names"
@@ -191,7 +201,7 @@ def import_model(
             if control is None:
                 raise typer.BadParameter("--base needs --control, the new control's name")
             opened = _open(base)
-            state = import_control(source, architecture=opened.manifest.architecture)
+            state = import_control(source, architecture=opened.manifest.architecture, variant=variant)
             made = extend_bundle(
                 opened,
                 bundle,
@@ -204,10 +214,11 @@ def import_model(
                 native_size=(size, size) if size else None,
             )
         else:
+            like = replace(SD15, schedule=replace(SD15.schedule, prediction=prediction or "eps"))
             if folder:
-                model = import_diffusers(source)
+                model = import_diffusers(source, variant=variant)
             else:
-                model = import_checkpoint(source, control=control or "control")
+                model = import_checkpoint(source, like=like, control=control or "control")
                 if model.controls and not control:
                     raise typer.BadParameter("the file holds a ControlNet: give it a name by --control")
             words = tokenizer or model.tokenizer

@@ -84,7 +84,7 @@ def import_checkpoint(file: str | Path, *, like: Architecture = SD15, control: s
     )
 
 
-def import_control(source: str | Path, *, architecture: Architecture) -> State:
+def import_control(source: str | Path, *, architecture: Architecture, variant: str | None = None) -> State:
     """Take one ControlNet for a model there is already.
 
     Args:
@@ -92,6 +92,7 @@ def import_control(source: str | Path, *, architecture: Architecture) -> State:
             diffusers' names, or a folder of diffusers (config.json and weights). The v1.1 shuffle model's global
             pooling isn't visible in its weights: don't take its file.
         architecture: Of the model.
+        variant: Of a folder's weights, as `import_diffusers` takes it.
 
     Raises:
         CheckpointError: Another kind of file or another family, by name; or keys that are missing, unexpected or
@@ -99,7 +100,7 @@ def import_control(source: str | Path, *, architecture: Architecture) -> State:
     """
     source = Path(source)
     if source.is_dir():
-        return _read_control_folder(source, architecture)
+        return _read_control_folder(source, architecture, variant)
     what = str(source)
     state = read_state(source)
     refuse_foreign(state, what=what)

@@ -9,7 +9,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from controlnet.bundle import Bundle
-from controlnet.checkpoint import Imported, export_diffusers, export_original, import_checkpoint
+from controlnet.checkpoint import export_diffusers, export_original
 from controlnet.cli import app
 from tests.controlnet.evaluation.conftest import bundle as bundle  # a fixture
 
@@ -71,6 +71,13 @@ def test_import_gives_each_control_the_annotator_of_its_name(folder: Path, tmp_p
     assert manifest.native_size.width == 32
 
 
+def test_import_takes_a_variant_of_a_folder(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    for file in copy.rglob("*model.safetensors"):
+        file.rename(file.with_suffix(".fp16.safetensors"))
+    assert importing(copy, tmp_path / "b", "--variant", "fp16").exit_code == 0
+
+
 def test_import_adds_a_control_to_a_base(folder: Path, bundle: Bundle, tmp_path: Path) -> None:
     options = ["--base", str(bundle.folder), "--control", "mine", "--annotator", "invert"]
     result = importing(folder / "controlnet_depth", tmp_path / "b", *options)
@@ -80,13 +87,23 @@ def test_import_adds_a_control_to_a_base(folder: Path, bundle: Bundle, tmp_path:
     assert (made.controls["canny"], made.defaults) == (bundle.manifest.controls["canny"], bundle.manifest.defaults)
 
 
+@pytest.mark.parametrize("prediction", ["eps", "v"])
+def test_import_is_told_what_a_files_unet_predicts(
+    prediction: str, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Heads and groups are SD 1.5's on the command line, so a tiny file is given its own in their place."""
+    monkeypatch.setattr("controlnet.architecture.SD15", bundle.manifest.architecture)
+    file = export_original(bundle, "canny", tmp_path / "full.safetensors")
+    words = str(bundle.path("tokenizer"))
+    result = importing(file, tmp_path / "b", "--control", "canny", "--tokenizer", words, "--prediction", prediction)
+    assert result.exit_code == 0, result.output
+    assert Bundle.open(tmp_path / "b").manifest.architecture.schedule.prediction == prediction
+
+
 def test_import_wants_a_name_for_a_files_control(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def imported(file: Path, *, control: str) -> Imported:  # heads and groups are SD 1.5's on the command line
-        return import_checkpoint(file, like=bundle.manifest.architecture, control=control)
-
-    monkeypatch.setattr("controlnet.checkpoint.import_checkpoint", imported)
+    monkeypatch.setattr("controlnet.architecture.SD15", bundle.manifest.architecture)
     file = export_original(bundle, "canny", tmp_path / "full.safetensors")
     result = importing(file, tmp_path / "b", "--tokenizer", str(bundle.path("tokenizer")))
     assert result.exit_code == 2
@@ -97,6 +114,7 @@ def test_import_wants_a_name_for_a_files_control(
     ("options", "message"),
     [
         (["--base", "BUNDLE"], "--base needs --control"),
+        (["--prediction", "v"], "--prediction is for a whole model in one file"),
         (["--control", "canny"], "--control is for a file or with --base"),
     ],
 )
@@ -106,6 +124,11 @@ def test_import_refuses_options_that_would_do_nothing(
     result = importing(folder, tmp_path / "b", *(option.replace("BUNDLE", str(bundle.folder)) for option in options))
     assert result.exit_code == 2
     assert message in plain(result.output)
+
+
+def test_import_refuses_a_variant_of_a_file(bundle: Bundle, tmp_path: Path) -> None:
+    result = importing(bundle.path("unet.safetensors"), tmp_path / "b", "--variant", "fp16")
+    assert "--variant is for folders" in plain(result.output)
 
 
 def plain(output: str) -> str:
