@@ -123,6 +123,7 @@ def train(overrides: Sequence[str]) -> Path:
 
     if not trainer.is_global_zero:
         return folder
+    stage.module.to(trainer.strategy.root_device)  # Lightning takes it back to the CPU, where a grid can take an hour
     show.show(trainer, trainer.global_step)
     assert average.average is not None
     with average.average.applied(stage.module):

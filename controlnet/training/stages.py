@@ -132,7 +132,7 @@ def _base(config: Config) -> Stage:
     latents = _cached(folder / "latents.pt", vae, pictures, config["data"]["mirrored"])
 
     def show() -> tuple[Bytes, dict[str, float]]:
-        return grids.prompts(_pipeline(architecture, unet, vae, text, tokenizer, {})), {}
+        return grids.prompts(snapshot(architecture, unet, vae, text, tokenizer, {})), {}
 
     return Stage(
         module=BaseTraining(
@@ -156,7 +156,7 @@ def _control(config: Config) -> Stage:
     latents = _cached(cache, base.vae, pictures, config["data"]["mirrored"])
 
     def show() -> tuple[Bytes, dict[str, float]]:
-        pipeline = _pipeline(architecture, base.unet, base.vae, base.text, base.tokenizer, {name: control})
+        pipeline = snapshot(architecture, base.unet, base.vae, base.text, base.tokenizer, {name: control})
         return grids.controlled(pipeline, name, held_out)
 
     return Stage(
@@ -223,7 +223,7 @@ def _cached(file: Path, vae: VAE, pictures: Pictures, mirrored: bool) -> Tensor:
     return latents
 
 
-def _pipeline(
+def snapshot(
     architecture: Architecture,
     unet: UNet,
     vae: VAE,
@@ -231,7 +231,7 @@ def _pipeline(
     tokenizer: Tokenizer,
     controls: Mapping[str, ControlNet],
 ) -> Pipeline:
-    # A pipeline freezes its networks, so it gets copies of those that still learn.
+    """Make a pipeline of copies of the networks, where the UNet is: a pipeline freezes those that it has."""
     return Pipeline(
         architecture,
         unet=copy.deepcopy(unet),
@@ -239,6 +239,7 @@ def _pipeline(
         text=copy.deepcopy(text),
         tokenizer=tokenizer,
         controls=copy.deepcopy(dict(controls)),
+        device=next(unet.parameters()).device,
     )
 
 
