@@ -82,7 +82,7 @@ def train(overrides: Sequence[str]) -> Path:
         The stage's folder with `weights.safetensors` (averaged), `summary.json`, `grids/` and `last.ckpt`.
 
     Raises:
-        ValueError: for a configuration that names an unknown stage or kind of data.
+        ValueError: for an unknown stage or kind of data, or fewer pictures than a batch takes.
         FileNotFoundError: if an earlier stage is not trained yet.
     """
     config = read_config(overrides)
@@ -118,6 +118,11 @@ def train(overrides: Sequence[str]) -> Path:
     loader = DataLoader(
         stage.data, config["batch"], shuffle=True, drop_last=True, num_workers=config["workers"], pin_memory=False
     )
+    if len(loader) < trainer.world_size:
+        raise ValueError(
+            f"data.train has {len(loader)} whole batches of {config['batch']} for {trainer.world_size} processes, "
+            "so nothing would be trained: choose a smaller batch or give more pictures"
+        )
     last = folder / "last.ckpt"
     trainer.fit(stage.module, loader, ckpt_path=str(last) if last.is_file() else None)
 

@@ -113,6 +113,11 @@ def test_a_run_needs_a_stage_that_exists():
         read_config(["stage=depth"])
 
 
+def test_fewer_pictures_than_a_batch_are_refused(common, tmp_path):
+    with pytest.raises(ValueError, match=r"0 whole batches of 9 for 1 processes.*smaller batch"):
+        train(["stage=vae", *common, f"folder={tmp_path}", "crop=16", "batch=9"])
+
+
 def test_a_stage_names_the_one_it_needs(tmp_path, parts_folder):
     with pytest.raises(FileNotFoundError, match="train stage=vae first"):
         train(["stage=base", *TINY, f"folder={tmp_path}", f"data.train={parts_folder}"])
