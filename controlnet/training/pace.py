@@ -60,6 +60,8 @@ class Pace(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock. The rates set in the module are the full ones, also after a restart."""
+        if self.progress(trainer.global_step) >= 1:  # an earlier run was stopped by the clock
+            trainer.should_stop = True
         self._started = self._clock()
         fresh = pl_module.configure_optimizers()
         self._rates = [group["lr"] for group in fresh.param_groups]  # type: ignore[union-attr]

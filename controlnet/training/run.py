@@ -125,6 +125,7 @@ def train(overrides: Sequence[str]) -> Path:
         )
     last = folder / "last.ckpt"
     trainer.fit(stage.module, loader, ckpt_path=str(last) if last.is_file() else None)
+    trainer.save_checkpoint(last)  # the one kept on the way may be older, and a further run would repeat its steps
 
     if not trainer.is_global_zero:
         return folder

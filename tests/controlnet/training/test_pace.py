@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from controlnet.training.pace import Pace, rate
@@ -27,9 +29,13 @@ class Module:
         return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
 
 
+def trainer():
+    return SimpleNamespace(global_step=0, should_stop=False)
+
+
 def test_progress_is_by_steps_or_by_the_clock_whichever_is_farther(clock):
     running = pace(clock, minutes=1)
-    running.on_train_start(None, Module())
+    running.on_train_start(trainer(), Module())
     clock["now"] = 30
     assert running.progress(10) == pytest.approx(0.5)
     assert running.progress(80) == pytest.approx(0.8)
@@ -39,18 +45,26 @@ def test_progress_is_by_steps_or_by_the_clock_whichever_is_farther(clock):
 
 def test_without_a_limit_the_clock_does_not_matter(clock):
     running = pace(clock, minutes=None)
-    running.on_train_start(None, Module())
+    running.on_train_start(trainer(), Module())
     clock["now"] = 1e9
     assert running.progress(10) == pytest.approx(0.1)
 
 
 def test_the_minutes_of_an_interrupted_run_count(clock):
     first = pace(clock, minutes=1)
-    first.on_train_start(None, Module())
+    first.on_train_start(trainer(), Module())
     clock["now"] = 30
     second = pace(clock, minutes=1)
     second.load_state_dict(first.state_dict())
     clock["now"] = 1000
-    second.on_train_start(None, Module())
+    second.on_train_start(trainer(), Module())
     clock["now"] = 1015
     assert second.progress(0) == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(("seconds", "stops"), [(59.0, False), (60.0, True)])
+def test_a_run_whose_minutes_are_used_up_stops_before_its_first_step(clock, seconds, stops):
+    running, train = pace(clock, minutes=1), trainer()
+    running.load_state_dict({"seconds": seconds})
+    running.on_train_start(train, Module())
+    assert train.should_stop is stops

@@ -46,6 +46,16 @@ def test_an_interrupted_run_goes_on_at_its_step(common, trained):
     assert read_summary(trained / "vae").steps == 6
 
 
+@pytest.mark.parametrize("end", ["steps=3", "max_time=1e-6"])
+def test_a_finished_run_is_not_trained_further(end, common, tmp_path):
+    arguments = ["stage=vae", *common, f"folder={tmp_path}", "crop=16", "save_every=2", end]
+    folder = train(arguments)
+    steps, weights = read_summary(folder).steps, read_weights(folder, "vae")
+    train(arguments)
+    assert read_summary(folder).steps == steps == torch.load(folder / "last.ckpt", weights_only=True)["global_step"]
+    assert all(torch.equal(weights[key], value) for key, value in read_weights(folder, "vae").items())
+
+
 def test_a_run_leaves_grids_and_its_numbers(trained):
     assert [file.name for file in (trained / "control-canny" / "grids").iterdir()] == ["000002.png"]
     summary = json.loads((trained / "control-canny" / "summary.json").read_text())
