@@ -148,12 +148,16 @@ def random_canny(image: Bytes, rng: np.random.Generator) -> Bytes:
     return np.repeat(np.asarray(edges, np.uint8)[..., None], 3, axis=2)
 
 
+def item_rng() -> np.random.Generator:
+    """Make the generator of one item from PyTorch's: that differs in each epoch, worker and process, a copy doesn't."""
+    return np.random.default_rng(int(torch.randint(2**63 - 1, ())))
+
+
 class Crops(Dataset[Batch]):
     """Random crops of the pictures, mirrored half of the time, with their masks: what the VAE learns from."""
 
-    def __init__(self, pictures: Pictures, size: int, seed: int) -> None:
+    def __init__(self, pictures: Pictures, size: int) -> None:
         self._pictures, self._size = pictures, size
-        self._rng = np.random.default_rng(seed)
 
     def __len__(self) -> int:
         """Count the pictures."""
@@ -161,12 +165,12 @@ class Crops(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         """Return `image` [3, s, s] in [-1, 1] and `mask` [1, s, s]."""
-        image, mask = self._pictures.image(index), self._pictures.mask(index)
-        top = int(self._rng.integers(image.shape[0] - self._size + 1))
-        left = int(self._rng.integers(image.shape[1] - self._size + 1))
+        image, mask, rng = self._pictures.image(index), self._pictures.mask(index), item_rng()
+        top = int(rng.integers(image.shape[0] - self._size + 1))
+        left = int(rng.integers(image.shape[1] - self._size + 1))
         window = np.s_[top : top + self._size, left : left + self._size]
         image, mask = image[window], mask[window]
-        if self._rng.random() < 0.5:
+        if rng.random() < 0.5:
             image, mask = image[:, ::-1], mask[:, ::-1]
         return {"image": to_tensor(image), "mask": torch.from_numpy(mask.astype(np.float32))[None]}
 
@@ -184,7 +188,6 @@ class Latents(Dataset[Batch]):
         latents: Tensor,
         tokenize: Callable[[list[str]], Tensor],
         dropout: float,
-        seed: int,
         *,
         hints: bool = False,
     ) -> None:
@@ -195,7 +198,6 @@ class Latents(Dataset[Batch]):
             latents: [N or 2 N, C, h, w] from `cache_latents`.
             tokenize: texts to ids [B, T].
             dropout: probability of the empty caption.
-            seed: of the choices.
             hints: whether items have a hint.
         """
         if len(latents) not in (len(pictures), 2 * len(pictures)):
@@ -204,7 +206,6 @@ class Latents(Dataset[Batch]):
         texts = sorted({text for index in range(len(pictures)) for text in pictures.captions(index)})
         self._ids = dict(zip(texts, tokenize(texts), strict=True))
         self._empty = tokenize([""])[0]
-        self._rng = np.random.default_rng(seed)
 
     def __len__(self) -> int:
         """Count the latents."""
@@ -212,13 +213,13 @@ class Latents(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         """Return `latent` [C, h, w], `ids` [T] and, if asked for, `hint` [3, H, W] in [0, 1]."""
-        original = index % len(self._pictures)
+        original, rng = index % len(self._pictures), item_rng()
         captions = self._pictures.captions(original)
-        caption = captions[int(self._rng.integers(len(captions)))]
-        dropped = self._rng.random() < self._dropout
+        caption = captions[int(rng.integers(len(captions)))]
+        dropped = rng.random() < self._dropout
         item = {"latent": self._latents[index], "ids": self._empty if dropped else self._ids[caption]}
         if self._hints:
-            hint = self._pictures.hint(original, self._rng)
+            hint = self._pictures.hint(original, rng)
             item["hint"] = to_hint(hint if index == original else hint[:, ::-1])
         return item
 

@@ -108,7 +108,7 @@ def _vae(config: Config) -> Stage:
             config["learning_rate"],
             config["lock_encoder"],
         ),
-        data=Crops(pictures, config["crop"], config["seed"]),
+        data=Crops(pictures, config["crop"]),
         modules={"vae": vae},
         show=lambda: grids.reconstructions(vae, shown),
         finish=finish,
@@ -138,7 +138,7 @@ def _base(config: Config) -> Stage:
         module=BaseTraining(
             unet, text, Schedule(architecture.schedule), config["optimizer"], config["learning_rate"], config["gamma"]
         ),
-        data=Latents(pictures, latents, tokenizer, config["dropout"], config["seed"]),
+        data=Latents(pictures, latents, tokenizer, config["dropout"]),
         modules={"unet": unet, "text": text},
         show=show,
         finish=lambda: architecture,
@@ -171,7 +171,7 @@ def _control(config: Config) -> Stage:
             config["gamma"],
             config["late"],
         ),
-        data=Latents(pictures, latents, base.tokenizer, config["dropout"], config["seed"], hints=True),
+        data=Latents(pictures, latents, base.tokenizer, config["dropout"], hints=True),
         modules={"control": control},
         show=show,
         finish=lambda: architecture,
