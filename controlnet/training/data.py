@@ -20,7 +20,13 @@ Batch = dict[str, Tensor]
 
 
 class Pictures(Protocol):
-    """Pictures with words and hints, by index. All have one size."""
+    """Pictures with words and hints, by index. All have one size.
+
+    Attributes:
+        listing: the file that lists them; it changes when they do.
+    """
+
+    listing: Path
 
     def __len__(self) -> int:
         """Count the pictures."""
@@ -47,6 +53,7 @@ class RenderedParts:
     """A set written by `controlnet.parts.write_dataset`; its hints are edges, drawn anew each time."""
 
     def __init__(self, folder: Path) -> None:
+        self.listing = folder / "meta.json"
         self._parts = read_dataset(folder)
 
     def __len__(self) -> int:
@@ -80,15 +87,18 @@ class JsonLinesPairs:
         ValueError: names the line that is not such an object.
     """
 
-    def __init__(self, folder: Path, size: int, index: str = "prompt.json") -> None:
-        self._folder, self._size = Path(folder), size
+    def __init__(self, folder: Path, size: int) -> None:
+        self._folder, self._size = folder, size
+        self.listing = folder / "prompt.json"
         self._rows: list[tuple[str, str, str]] = []
-        for number, line in enumerate((self._folder / index).read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(self.listing.read_text(encoding="utf-8").splitlines(), start=1):
             if not line.strip():
                 continue
             row = json.loads(line)
             if not isinstance(row, dict) or not {"source", "target", "prompt"} <= row.keys():
-                raise ValueError(f"line {number} of {index} is {line[:80]!r}: it needs source, target and prompt")
+                raise ValueError(
+                    f"line {number} of {self.listing} is {line[:80]!r}: it needs source, target and prompt"
+                )
             self._rows.append((row["source"], row["target"], row["prompt"]))
 
     def __len__(self) -> int:
@@ -97,7 +107,7 @@ class JsonLinesPairs:
 
     def image(self, index: int) -> Bytes:
         """Return the target, [size, size, 3] RGB."""
-        return self._read(self._rows[index][1], cv2.INTER_AREA)
+        return self._read(self._rows[index][1])
 
     def captions(self, index: int) -> Sequence[str]:
         """Return the one prompt."""
@@ -109,16 +119,16 @@ class JsonLinesPairs:
 
     def hint(self, index: int, rng: np.random.Generator) -> Bytes:
         """Return the source, [size, size, 3]; it is the same each time."""
-        return self._read(self._rows[index][0], cv2.INTER_AREA)
+        return self._read(self._rows[index][0])
 
-    def _read(self, name: str, interpolation: int) -> Bytes:
+    def _read(self, name: str) -> Bytes:
         picture = cv2.imread(str(self._folder / name), cv2.IMREAD_COLOR)
         if picture is None:
             raise ValueError(f"{self._folder / name} can't be read as a picture")
         # OpenCV reads blue first; everything here, and every annotator, is red first.
         picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
         if picture.shape[:2] != (self._size, self._size):
-            picture = cv2.resize(picture, (self._size, self._size), interpolation=interpolation)
+            picture = cv2.resize(picture, (self._size, self._size), interpolation=cv2.INTER_AREA)
         return np.asarray(picture, np.uint8)
 
 

@@ -1,6 +1,7 @@
 """The three stages: what each trains, on which batches, what it shows on the way and leaves at the end."""
 
 import copy
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,7 +130,7 @@ def _base(config: Config) -> Stage:
     unet, text = UNet(architecture.unet), TextEncoder(architecture.text)
     _go_on(folder / "base", {"unet": unet, "text": text})
     pictures = open_pictures(config)
-    latents = _cached(folder / "latents.pt", vae, pictures, config["data"]["mirrored"])
+    latents = kept_latents(folder / "latents.pt", vae, pictures, mirrored=config["data"]["mirrored"])
 
     def show() -> tuple[Bytes, dict[str, float]]:
         return grids.prompts(snapshot(architecture, unet, vae, text, tokenizer, {})), {}
@@ -153,7 +154,7 @@ def _control(config: Config) -> Stage:
     _go_on(folder / f"control-{name}", {"control": control})
     pictures, held_out = open_pictures(config), open_pictures(config, "held_out")
     cache = folder / (f"latents-{name}.pt" if config["bundle"] else "latents.pt")
-    latents = _cached(cache, base.vae, pictures, config["data"]["mirrored"])
+    latents = kept_latents(cache, base.vae, pictures, mirrored=config["data"]["mirrored"])
 
     def show() -> tuple[Bytes, dict[str, float]]:
         pipeline = snapshot(architecture, base.unet, base.vae, base.text, base.tokenizer, {name: control})
@@ -207,11 +208,22 @@ def _trained_vae(folder: Path) -> tuple[Architecture, VAE]:
     return architecture, channels_last(vae.eval().requires_grad_(False))
 
 
-def _cached(file: Path, vae: VAE, pictures: Pictures, mirrored: bool) -> Tensor:
-    # Some minutes of a CPU, so they are kept for the next stage and for a restart.
+def kept_latents(file: Path, vae: VAE, pictures: Pictures, *, mirrored: bool) -> Tensor:
+    """Read `cache_latents` of pictures from a file, or make them, which takes minutes on a CPU, and write it.
+
+    The file holds a digest of all that they depend on: VAE, pictures, their size, mirroring. With another one they are
+    made anew.
+    """
+    listed = pictures.listing.stat()
+    source = (str(pictures.listing.resolve()), listed.st_mtime_ns, listed.st_size, pictures.image(0).shape, mirrored)
+    digest = hashlib.sha256(repr((source, vae.config)).encode())
+    for weight in vae.state_dict().values():
+        digest.update(weight.float().cpu().numpy().tobytes())
+    made_of = digest.hexdigest()
     if file.is_file():
-        latents: Tensor = torch.load(file, weights_only=True)
-        if len(latents) == (1 + mirrored) * len(pictures):
+        kept = torch.load(file, weights_only=True)
+        if isinstance(kept, dict) and kept["made_of"] == made_of:
+            latents: Tensor = kept["latents"]
             return latents
     device = "cuda" if torch.cuda.is_available() else "cpu"
     vae = vae.to(device)
@@ -219,7 +231,7 @@ def _cached(file: Path, vae: VAE, pictures: Pictures, mirrored: bool) -> Tensor:
         lambda images: vae.to_latent(vae.encode(images.to(device)).mode()), pictures, mirrored=mirrored
     )
     vae.to("cpu")
-    torch.save(latents, file)
+    torch.save({"made_of": made_of, "latents": latents}, file)
     return latents
 
 

@@ -1,5 +1,9 @@
 """Eight tiny rendered pictures, and the numbers of a model that learns them in seconds."""
 
+import json
+
+import cv2
+import numpy as np
 import pytest
 
 from controlnet.parts import write_dataset
@@ -37,3 +41,18 @@ def parts_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def parts(parts_folder):
     return RenderedParts(parts_folder)
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    for name in ("source", "target"):
+        (tmp_path / name).mkdir()
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[..., 2] = 255  # OpenCV writes blue first
+    cv2.imwrite(str(tmp_path / "target/0.png"), red)
+    lines = np.zeros((8, 8, 3), np.uint8)
+    lines[:, 0] = 255
+    cv2.imwrite(str(tmp_path / "source/0.png"), lines)
+    row = {"source": "source/0.png", "target": "target/0.png", "prompt": "a red square"}
+    (tmp_path / "prompt.json").write_text(json.dumps(row) + "\n\n")
+    return tmp_path

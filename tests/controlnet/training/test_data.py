@@ -1,6 +1,3 @@
-import json
-
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -8,21 +5,6 @@ from torch.utils.data import DataLoader
 
 from controlnet.pixels import to_hint, to_tensor
 from controlnet.training.data import Crops, JsonLinesPairs, Latents, cache_latents, random_canny
-
-
-@pytest.fixture
-def pairs(tmp_path):
-    for name in ("source", "target"):
-        (tmp_path / name).mkdir()
-    red = np.zeros((8, 8, 3), np.uint8)
-    red[..., 2] = 255  # OpenCV writes blue first
-    cv2.imwrite(str(tmp_path / "target/0.png"), red)
-    lines = np.zeros((8, 8, 3), np.uint8)
-    lines[:, 0] = 255
-    cv2.imwrite(str(tmp_path / "source/0.png"), lines)
-    row = {"source": "source/0.png", "target": "target/0.png", "prompt": "a red square"}
-    (tmp_path / "prompt.json").write_text(json.dumps(row) + "\n\n")
-    return tmp_path
 
 
 def test_pairs_are_read_as_fill50k_is_written_and_red_stays_red(pairs):
@@ -40,7 +22,7 @@ def test_pairs_are_resized(pairs):
 def test_a_line_that_is_no_pair_is_named(pairs):
     with (pairs / "prompt.json").open("a") as stream:
         stream.write('{"source": "x"}\n')
-    with pytest.raises(ValueError, match=r"line 3 of prompt\.json"):
+    with pytest.raises(ValueError, match=r"line 3 of .*prompt\.json"):
         JsonLinesPairs(pairs, 8)
 
 
