@@ -11,7 +11,6 @@ class as a dictionary's key. It becomes an empty class here; nothing of Lightnin
 
 from __future__ import annotations
 
-import resource
 import sys
 import zipfile
 from collections.abc import Mapping
@@ -80,5 +79,8 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash leaves no gigabytes behind
+    if sys.platform != "win32":
+        import resource  # here, because the parent imports this file too, on systems that have none
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash leaves no gigabytes behind
     raise SystemExit(main(sys.argv[1:]))

@@ -1,6 +1,7 @@
 """The converter itself, in this process: `weights_only` keeps it safe, the child keeps us safe from it."""
 
 import pickle
+import runpy
 import sys
 from collections import OrderedDict
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from controlnet.checkpoint import unpickle
 from controlnet.checkpoint.unpickle import load, main
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3, dtype=torch.int64)}
@@ -92,3 +94,8 @@ def test_a_failure_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_two_paths_are_needed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["x.ckpt"]) == 2
     assert capsys.readouterr().err.startswith("usage: ")
+
+
+def test_it_can_be_imported_where_there_is_no_resource_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert runpy.run_path(unpickle.__file__)["main"]
