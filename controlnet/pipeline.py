@@ -27,11 +27,11 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from controlnet.architecture import Architecture
 from controlnet.bundle import Bundle
-from controlnet.checkpoint.strict import load_strict
 from controlnet.control import ControlNet
 from controlnet.diffusion import Schedule
 from controlnet.layout import channels_last
 from controlnet.samplers import SAMPLERS, Plan, advance, ddim
+from controlnet.strict import load_strict
 from controlnet.text import TextEncoder, Tokenizer
 from controlnet.unet import UNet
 from controlnet.vae import VAE

@@ -7,7 +7,7 @@ a bundle of them. Exporting starts from a bundle.
 from controlnet.checkpoint.exports import export_control, export_diffusers, export_original
 from controlnet.checkpoint.extend import extend_bundle
 from controlnet.checkpoint.imports import Imported, import_checkpoint, import_control, import_diffusers
-from controlnet.checkpoint.strict import CheckpointError, load_strict
+from controlnet.strict import CheckpointError
 
 __all__ = [
     "CheckpointError",
@@ -19,5 +19,4 @@ __all__ = [
     "import_checkpoint",
     "import_control",
     "import_diffusers",
-    "load_strict",
 ]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from controlnet.architecture import Architecture, ControlConfig, ScheduleConfig, TextConfig, UNetConfig, VAEConfig
-from controlnet.checkpoint.strict import CheckpointError
+from controlnet.strict import CheckpointError
 
 DIFFUSERS_VERSION = "0.42.1"  # the one the tests compare with; older ones read the same keys
 

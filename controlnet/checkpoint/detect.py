@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-from controlnet.checkpoint.strict import CheckpointError
+from controlnet.strict import CheckpointError
 
 FAMILIES: Mapping[int, str] = MappingProxyType({768: "SD1", 1024: "SD2", 2048: "SDXL"})
 """By the width of the text features that cross attention reads."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from controlnet.architecture import ControlConfig, UNetConfig, VAEConfig
-from controlnet.checkpoint.strict import refuse
+from controlnet.strict import refuse
 
 Table = dict[str, str]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from controlnet.bundle import Bundle
 from controlnet.checkpoint import configs, diffusers, original
 from controlnet.checkpoint.imports import blank
-from controlnet.checkpoint.strict import CheckpointError, check
+from controlnet.strict import CheckpointError, check
 
 
 def export_diffusers(bundle: Bundle, folder: str | Path) -> Path:

@@ -16,8 +16,8 @@ from controlnet.checkpoint import diffusers, original, settings
 from controlnet.checkpoint.detect import refuse_family, refuse_foreign
 from controlnet.checkpoint.infer import fitting_hint, infer_architecture
 from controlnet.checkpoint.read import read_state
-from controlnet.checkpoint.strict import CheckpointError, check
 from controlnet.control import ControlNet
+from controlnet.strict import CheckpointError, check
 from controlnet.text import TextEncoder
 from controlnet.unet import UNet
 from controlnet.vae import VAE

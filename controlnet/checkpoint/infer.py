@@ -15,7 +15,7 @@ from torch import Tensor
 
 from controlnet.architecture import Architecture, ControlConfig, TextConfig, UNetConfig, VAEConfig
 from controlnet.checkpoint.detect import CROSS_ATTENTION
-from controlnet.checkpoint.strict import CheckpointError
+from controlnet.strict import CheckpointError
 
 State = Mapping[str, Tensor]
 Numbers = TypeVar("Numbers", UNetConfig, VAEConfig, TextConfig, ControlConfig)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from controlnet.checkpoint import unpickle
-from controlnet.checkpoint.strict import CheckpointError
+from controlnet.strict import CheckpointError
 
 PICKLED = (".pth", ".ckpt", ".pt", ".bin")
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from controlnet.architecture import ControlConfig, ScheduleConfig, TextConfig, UNetConfig, VAEConfig
 from controlnet.checkpoint.configs import ATTENDING, PLAIN, PREDICTIONS
-from controlnet.checkpoint.strict import CheckpointError
+from controlnet.strict import CheckpointError
 
 Config = Mapping[str, Any]
 Numbers = TypeVar("Numbers", UNetConfig, ControlConfig, VAEConfig, TextConfig, ScheduleConfig)

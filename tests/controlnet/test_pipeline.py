@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from controlnet.bundle import Bundle, write_bundle
-from controlnet.checkpoint.strict import CheckpointError
 from controlnet.generate import generate
 from controlnet.pipeline import BUCKETS, LARGEST_SEED, Control, ImageSpec, ImageState, Pipeline, bucket_for
+from controlnet.strict import CheckpointError
 from tests.networks import write_tokenizer
 
 SIZE = 32
@@ -349,6 +351,11 @@ def bundle(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Bund
 
 def test_a_bundle_makes_the_pictures_of_the_pipeline_it_was_written_from(pipeline: Pipeline, bundle: Bundle) -> None:
     assert np.array_equal(generate(Pipeline.load(bundle), [MIXED[3]])[0], generate(pipeline, [MIXED[3]])[0])
+
+
+def test_a_bundle_is_loaded_without_what_imports_and_exports_models() -> None:
+    code = "import sys, controlnet.pipeline; sys.exit('controlnet.checkpoint' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_weights_are_mapped_not_copied(bundle: Bundle) -> None:

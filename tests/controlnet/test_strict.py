@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from controlnet.checkpoint import CheckpointError, load_strict
+from controlnet.strict import CheckpointError, load_strict
 
 
 def net() -> nn.Module:
