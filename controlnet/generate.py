@@ -5,6 +5,15 @@ Slow and obvious on purpose. It is what a notebook wants, and what the continuou
     from controlnet.generate import generate
     from controlnet.pipeline import ImageSpec, Pipeline
     pictures = generate(Pipeline.load("controlnet/demo"), [ImageSpec("a brass gear on a blue bench", 128, 128)])
+
+With a control, whose hint is made from any photograph, uint8 [H, W, 3], at the size of the image:
+
+    from controlnet.annotators import find, resize
+    from controlnet.pipeline import Control
+    from controlnet.pixels import to_hint
+    edges = find("canny")(resize(photograph, 256, 256))
+    spec = ImageSpec("brass discs on a blue bench", 256, 256, controls=(Control("canny", to_hint(edges)),))
+    pictures = generate(Pipeline.load("controlnet/demo"), [spec])
 """
 
 from __future__ import annotations

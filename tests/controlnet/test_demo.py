@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -87,3 +90,12 @@ def test_the_prompt_colours_the_bench(pipeline: Pipeline, bench: str, channel: i
     (picture,) = generate(pipeline, [spec])
     corners = np.concatenate([picture[:8, :8], picture[:8, -8:], picture[-8:, :8], picture[-8:, -8:]])
     assert corners.reshape(-1, 3).mean(axis=0).argmax() == channel
+
+
+def test_the_notebook_lines_of_the_readme_follow_the_coins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = DEMO.parents[1]
+    snippet = (root / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "notebook.py").write_text(snippet)
+    monkeypatch.chdir(root)
+    made = runpy.run_path(str(tmp_path / "notebook.py"))
+    assert agreement(made["pictures"][0], made["edges"]) > 0.5
