@@ -57,11 +57,6 @@ class ControlTraining(pl.LightningModule):
         self.learning_rate, self.fresh_rate = learning_rate, fresh_rate
         self.gamma, self.late = gamma, late
 
-    def on_train_epoch_start(self) -> None:
-        """Keep the base in evaluation mode: Lightning switches everything to training."""
-        self.unet.eval()
-        self.text.eval()
-
     def loss(self, batch: Mapping[str, Tensor], t: Tensor, noise: Tensor) -> Tensor:
         """Return the loss of one batch (`latent`, `ids`, `hint`) at given timesteps and noise."""
         latent = batch["latent"]

@@ -1,7 +1,9 @@
 """The three modules learn, and the control leaves the base alone."""
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from torch.utils.data import DataLoader
 
 from controlnet.control import ControlNet
 from controlnet.diffusion import Schedule
@@ -84,6 +86,20 @@ def test_the_control_learns_its_batch_and_the_base_keeps_its_bits(control, batch
     now = control.state_dict()
     assert all(torch.equal(now[key], value) for key, value in locked.items())
     assert all(parameter.grad is None for parameter in (*control.unet.parameters(), *control.text.parameters()))
+
+
+@pytest.mark.filterwarnings("ignore")  # as in test_run
+def test_the_base_is_evaluated_while_the_control_is_trained(control, batch, monkeypatch):
+    modes = []
+    loss = control.loss
+    monkeypatch.setattr(
+        control, "loss", lambda *args: modes.append((control.unet.training, control.text.training)) or loss(*args)
+    )
+    trainer = pl.Trainer(
+        accelerator="cpu", max_steps=2, logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    trainer.fit(control, DataLoader([batch], batch_size=None))
+    assert modes == [(False, False)] * 2
 
 
 def test_only_the_control_is_optimized_and_what_starts_from_nothing_has_a_rate_of_its_own(control):
