@@ -20,10 +20,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-import numpy.typing as npt
-
 from controlnet.pipeline import BUCKETS, ImageSpec, Pipeline
+from controlnet.pixels import Bytes
 
 
 def generate(
@@ -32,7 +30,7 @@ def generate(
     *,
     pinned: int | None = None,
     on_step: Callable[[int, int], None] | None = None,
-) -> list[npt.NDArray[np.uint8]]:
+) -> list[Bytes]:
     """Make the images of `specs`, which must share one size.
 
     Args:

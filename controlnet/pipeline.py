@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from einops import rearrange
 from safetensors.torch import load_file
@@ -30,6 +29,7 @@ from controlnet.bundle import Bundle
 from controlnet.control import ControlNet
 from controlnet.diffusion import Schedule
 from controlnet.layout import channels_last
+from controlnet.pixels import Bytes, to_bytes
 from controlnet.samplers import SAMPLERS, Plan, advance, ddim
 from controlnet.strict import load_strict
 from controlnet.text import TextEncoder, Tokenizer
@@ -294,18 +294,18 @@ class Pipeline:
         ]
 
     @torch.inference_mode()
-    def decode(self, states: Sequence[ImageState], pinned: int | None = None) -> list[npt.NDArray[np.uint8]]:
+    def decode(self, states: Sequence[ImageState], pinned: int | None = None) -> list[Bytes]:
         """Finished latents to pictures, uint8 [H, W, 3] RGB; all must have one latent size."""
         bucket = pinned or bucket_for(min(len(states), BUCKETS[-1]))
         latents = torch.stack([state.latent for state in states])
-        pictures: list[npt.NDArray[np.uint8]] = []
+        pictures: list[Bytes] = []
         for chunk in torch.split(latents, bucket):
             padded = torch.cat([chunk, chunk[:1].expand(bucket - len(chunk), -1, -1, -1)])
             pictures.extend(self._pixels(padded)[: len(chunk)])
         return pictures
 
     @torch.inference_mode()
-    def preview(self, state: ImageState, side: int) -> npt.NDArray[np.uint8]:
+    def preview(self, state: ImageState, side: int) -> Bytes:
         """What an image is about to be, small, uint8 [h, w, 3] RGB: the last step's estimate of its clean latent.
 
         The latent is shrunk before it is decoded, so that this costs a decode's time by the ratio of the areas.
@@ -318,15 +318,11 @@ class Pipeline:
         scale = min(1.0, side / (max(height, width) * self.architecture.vae.factor))
         size = max(1, round(height * scale)), max(1, round(width * scale))
         small = nn.functional.interpolate(state.previous_x0[None], size, mode="area")  # [1, C, h', w']
-        pixels: npt.NDArray[np.uint8] = self._pixels(small)[0]
-        return pixels
+        return self._pixels(small)[0]
 
-    def _pixels(self, latents: Tensor) -> npt.NDArray[np.uint8]:
-        """[B, C, h, w] -> uint8 [B, H, W, 3]."""
-        decoded = self.vae.decode(self.vae.from_latent(latents.to(self.dtype))).float()
-        levels = (decoded.clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8)
-        pixels: npt.NDArray[np.uint8] = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        return pixels
+    def _pixels(self, latents: Tensor) -> list[Bytes]:
+        """[B, C, h, w] -> uint8 [H, W, 3] each."""
+        return to_bytes(self.vae.decode(self.vae.from_latent(latents.to(self.dtype))))
 
     def _residuals(
         self,

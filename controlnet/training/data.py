@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from controlnet.parts import read_dataset
-from controlnet.pixels import to_hint, to_tensor
+from controlnet.pixels import Bytes, to_hint, to_tensor
 
-Bytes = npt.NDArray[np.uint8]
 Batch = dict[str, Tensor]
 
 

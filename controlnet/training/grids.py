@@ -8,8 +8,8 @@ from controlnet.evaluation.metrics import canny_f1, edges, psnr
 from controlnet.evaluation.sampling import reconstruct
 from controlnet.generate import generate
 from controlnet.pipeline import Control, ImageSpec, Pipeline
-from controlnet.pixels import tile, to_hint
-from controlnet.training.data import Bytes, Pictures
+from controlnet.pixels import Bytes, tile, to_hint
+from controlnet.training.data import Pictures
 from controlnet.vae import VAE
 
 PROMPTS = (

@@ -18,14 +18,13 @@ from controlnet.diffusion import Schedule
 from controlnet.layout import channels_last
 from controlnet.parts import VOCABULARY
 from controlnet.pipeline import Pipeline
-from controlnet.pixels import to_tensor
+from controlnet.pixels import Bytes, to_tensor
 from controlnet.text import TextEncoder, Tokenizer
 from controlnet.training import grids
 from controlnet.training.base import BaseTraining
 from controlnet.training.control import ControlTraining
 from controlnet.training.data import (
     Batch,
-    Bytes,
     Crops,
     JsonLinesPairs,
     Latents,
