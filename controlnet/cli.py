@@ -200,6 +200,8 @@ def import_model(
         if base is not None:
             if control is None:
                 raise typer.BadParameter("--base needs --control, the new control's name")
+            if tokenizer:
+                raise typer.BadParameter("--base brings its own tokenizer: leave --tokenizer out")
             opened = _open(base)
             state = import_control(source, architecture=opened.manifest.architecture, variant=variant)
             made = extend_bundle(

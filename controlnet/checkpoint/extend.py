@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -13,11 +14,9 @@ from safetensors.torch import load_file
 
 from controlnet.bundle import Bundle, ControlWeights, write_bundle
 
-DTYPES: Mapping[torch.dtype, Literal["float16", "bfloat16", "float32"]] = {
-    torch.float16: "float16",
-    torch.bfloat16: "bfloat16",
-    torch.float32: "float32",
-}
+DTYPES: Mapping[torch.dtype, Literal["float16", "bfloat16", "float32"]] = MappingProxyType(
+    {torch.float16: "float16", torch.bfloat16: "bfloat16", torch.float32: "float32"}
+)
 
 
 def extend_bundle(

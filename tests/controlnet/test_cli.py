@@ -114,6 +114,7 @@ def test_import_wants_a_name_for_a_files_control(
     ("options", "message"),
     [
         (["--base", "BUNDLE"], "--base needs --control"),
+        (["--base", "BUNDLE", "--control", "mine", "--tokenizer", "clip"], "--base brings its own tokenizer"),
         (["--prediction", "v"], "--prediction is for a whole model in one file"),
         (["--control", "canny"], "--control is for a file or with --base"),
     ],
