@@ -193,9 +193,7 @@ def test_a_cached_folder_that_was_cut_short_is_replaced(
     assert [entry.name for entry in (tmp_path / "cache").iterdir()] == [folder.name]
 
 
-def test_a_cache_keeps_what_is_in_use_and_what_was_used_last(
-    registry: Registry, bundle: Write, tmp_path: Path
-) -> None:
+def test_a_cache_keeps_what_is_in_use_and_what_was_used_last(registry: Registry, bundle: Write, tmp_path: Path) -> None:
     cache, folders = tmp_path / "cache", []
     for i in range(5):
         pushed = registry.push(bundle(str(i)).folder)
