@@ -32,6 +32,7 @@ from serve.deployments.messages import Maps, Progress, Sampled, SamplerJob
 from serve.engine.core import Batch, Image, Key
 from serve.engine.loop import Engine
 from serve.engine.scheduler import Scheduler
+from serve.imaging.maps import to_hint
 from serve.jobs.cost import cost
 from serve.jobs.pace import Pace, PaceLearner
 from serve.jobs.store import ServedModel
@@ -331,11 +332,11 @@ def _images(
 
 
 def _hint(pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
-    """uint8 [H, W, 3] -> [3, H, W] in [0, 1]; one tensor per map, so that images which share it share its embedding.
+    """One tensor per map, so that images which share it share its embedding.
 
-    By NumPy: torch would make the event loop's thread a pool of its own (see `_apart`).
+    Made by NumPy: torch would make the event loop's thread a pool of its own (see `_apart`).
     """
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32) / 255)
+    return torch.from_numpy(to_hint(pixels))
 
 
 async def _apart(call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
