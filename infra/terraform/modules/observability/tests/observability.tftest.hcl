@@ -18,6 +18,8 @@ variables {
           labels      = { severity = "page" }
           annotations = { summary = "Jobs fail." }
         },
+        { alert = "NoJobs", expr = "absent(cn_jobs_total)", for = "0m" },
+        { alert = "TwoLeaders", expr = "sum(cn_leaders) > 1" },
       ]
     },
   ]
@@ -59,7 +61,7 @@ run "alerts_tell_somebody" {
   command = plan
 
   assert {
-    condition     = [for rule in azurerm_monitor_alert_prometheus_rule_group.this["jobs"].rule : length(rule.action)] == [0, 1]
+    condition     = [for rule in azurerm_monitor_alert_prometheus_rule_group.this["jobs"].rule : length(rule.action)] == [0, 1, 1, 1]
     error_message = "Alerts have an action; recordings have none."
   }
 
@@ -74,12 +76,26 @@ run "alerts_tell_somebody" {
   }
 }
 
+run "what_is_written_is_evaluated" {
+  command = plan
+
+  assert {
+    condition     = azurerm_monitor_alert_prometheus_rule_group.this["jobs"].rule_group_enabled == true && alltrue([for rule in azurerm_monitor_alert_prometheus_rule_group.this["jobs"].rule : rule.enabled == true])
+    error_message = "Groups and rules are enabled: unset, the provider sends false."
+  }
+}
+
 run "durations_are_azures" {
   command = plan
 
   assert {
     condition     = azurerm_monitor_alert_prometheus_rule_group.this["jobs"].interval == "PT1M" && azurerm_monitor_alert_prometheus_rule_group.this["jobs"].rule[1].for == "PT10M"
     error_message = "Prometheus' 30s and 10m are PT1M (Azure's least) and PT10M."
+  }
+
+  assert {
+    condition     = [for rule in azurerm_monitor_alert_prometheus_rule_group.this["jobs"].rule : coalesce(rule.for, "none")] == ["none", "PT10M", "PT1M", "PT1M"]
+    error_message = "An alert of no wait waits Azure's least; a recording waits for nothing."
   }
 }
 
