@@ -110,13 +110,30 @@ def teams_have_quotas(render: Render) -> None:
 
 
 def disruptions_are_bounded(render: Render) -> None:
-    """A budget covers whatever runs for long, one budget each: two would block every eviction."""
+    """A budget covers whatever there are several of, one each: two would block every eviction.
+
+    Ray's pods have an owner without a `scale`: of those Kubernetes counts only who must stay, in whole numbers, which
+    is less than there are, since a drain must be able to take one.
+    """
     budgets = render.of("PodDisruptionBudget")
+    least = {
+        f"RayService/{s['metadata']['name']}/{group['groupName']}": group["minReplicas"]
+        for s in render.of("RayService")
+        for group in s["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    }
     for pod in render.pods():
         if pod.owner.split("/")[0] not in ("Deployment", "RayService") or "collector" in pod.owner:
             continue
         covering = [b for b in budgets if _covers(b, pod)]
-        assert len(covering) == 1, f"{pod.owner} has {len(covering)} budgets"
+        if pod.owner.startswith("RayService/"):
+            several = pod.labels["controlnet.io/component"] == "ray-cpu" and least[pod.owner] > 1
+            assert len(covering) == several, f"{pod.owner} has {len(covering)} budgets"
+            for budget in covering:
+                spec = {key: value for key, value in budget["spec"].items() if key != "selector"}
+                wanted = {"minAvailable": least[pod.owner] - 1, "unhealthyPodEvictionPolicy": "AlwaysAllow"}
+                assert spec == wanted, f"{pod.owner}: {spec}"
+        else:
+            assert len(covering) == 1, f"{pod.owner} has {len(covering)} budgets"
 
 
 def images_are_digests(render: Render) -> None:
