@@ -108,6 +108,32 @@ run "logs_have_no_key_and_an_end" {
   }
 }
 
+run "containers_logs_arrive_whoever_scrapes" {
+  command = plan
+
+  variables {
+    metrics = "in-cluster"
+  }
+
+  assert {
+    condition     = azurerm_monitor_data_collection_rule.logs.data_sources[0].extension[0].extension_name == "ContainerInsights"
+    error_message = "AKS' agent finds its orders by this name."
+  }
+
+  assert {
+    condition = alltrue([
+      for streams in [azurerm_monitor_data_collection_rule.logs.data_sources[0].extension[0].streams, azurerm_monitor_data_collection_rule.logs.data_flow[0].streams] :
+      tolist(streams) == tolist(["Microsoft-ContainerInsights-Group-Default"])
+    ])
+    error_message = "What is collected is what is sent."
+  }
+
+  assert {
+    condition     = tolist(azurerm_monitor_data_collection_rule.logs.data_flow[0].destinations) == tolist([azurerm_monitor_data_collection_rule.logs.destinations[0].log_analytics[0].name])
+    error_message = "It is sent to the workspace."
+  }
+}
+
 run "an_unknown_switch_is_refused" {
   command = plan
 
