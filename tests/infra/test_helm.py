@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 from ipaddress import ip_network
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.infra
 
 MATRIX = list(itertools.product(ENVIRONMENTS, (0, 1, 20), (False, True)))
 IDS = [f"{environment}-{n}-{'dedicated' if dedicated else 'shared'}" for environment, n, dedicated in MATRIX]
+AZURE = ROOT / "docs" / "azure"
 CHARTS = ("serving", "mlflow", "observability", "tenant", "gpu")
 
 
@@ -126,6 +128,20 @@ def test_the_platforms_own_namespace_is_restricted_and_known_to_the_registry():
     assert namespace["metadata"]["name"] == "controlnet"
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
     assert labels["controlnet.io/serving"] == "true"
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_the_registry_answers_by_every_name_that_is_used(rendered, environment):
+    server = pytest.importorskip("mlflow.server.security_utils")
+    render = rendered(environment, 1, False)[0]
+    (container,) = render.one("Deployment", "mlflow")["spec"]["template"]["spec"]["containers"]
+    (named,) = [entry["value"] for entry in container["env"] if entry["name"] == "MLFLOW_SERVER_ALLOWED_HOSTS"]
+    used = {render.one("ConfigMap", "serving-settings")["data"]["CN_MLFLOW_TRACKING_URI"]}
+    for page in AZURE.glob("*.md"):
+        used |= set(re.findall(r"MLFLOW_TRACKING_URI=(\S+)", page.read_text()))
+    assert len(used) > 1
+    refused = {url for url in used if not server.is_allowed_host_header(named.split(","), urlsplit(url).netloc)}
+    assert refused == set()
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
