@@ -17,6 +17,7 @@ from tests.infra.charts import (
     HELM,
     LIMITS,
     ROOT,
+    Charts,
     images,
     merged,
     platform,
@@ -157,6 +158,38 @@ def test_each_setting_is_one_of_the_programs(rendered, environment, monkeypatch,
     assert settings.sampler_gpus == (0 if environment == "kind" else 1)
     assert settings.artifacts_options == ({} if environment == "kind" else {"account_name": "cnstore"})
     assert {name: data[name] for name in ENVIRONMENT} == dict(ENVIRONMENT)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"ray": {"samplerReplicas": {"max": 7}}},
+        {"ray": {"imagingReplicas": {"max": 7}}},
+        {"settings": {"max_steps": 42}},
+        {"logLevel": "debug"},
+    ],
+    ids=lambda changed: json.dumps(changed),
+)
+def test_a_changed_setting_is_a_new_cluster(charts, changed):
+    given = [charts.file("prod"), terraform(), images()]
+    old, new = (_cluster(charts.render(*given, {"serving": other})) for other in ({}, changed))
+    assert old != new
+
+
+def test_a_chart_that_only_has_another_version_is_no_new_cluster(prod, tmp_path):
+    def bump(folder):
+        file = folder / "charts" / "serving" / "Chart.yaml"
+        file.write_text(re.sub(r"^appVersion: .*$", "appVersion: 9.9.9", file.read_text(), flags=re.MULTILINE))
+
+    later = Charts(tmp_path, bump)
+    render = later.render(later.file("prod"), terraform(["team0"]), images(), {"tenants": teams(1)})
+    assert render.one("RayService", "serving")["metadata"]["labels"]["app.kubernetes.io/version"] == "9.9.9"
+    assert _cluster(render) == _cluster(prod)
+
+
+def _cluster(render):
+    """What makes KubeRay start a second cluster when it changes."""
+    return render.one("RayService", "serving")["spec"]["rayClusterConfig"]
 
 
 def test_ray_serve_reads_the_configuration_and_its_deployments_are_the_programs(prod, monkeypatch):

@@ -40,6 +40,8 @@ metadata:
   annotations:
     # An evicted worker's jobs would be made again: the cluster's autoscaler leaves pods alone, Ray's own drains them.
     cluster-autoscaler.kubernetes.io/safe-to-evict: "false"
+    # Other settings are another cluster; another version of the chart alone is none.
+    checksum/settings: {{ include "serving.settings" .root | sha256sum }}
 spec:
   serviceAccountName: {{ .root.Values.serviceAccount.name }}
   automountServiceAccountToken: {{ eq .group "head" }}   # Ray's autoscaler calls the API server
