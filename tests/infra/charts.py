@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,8 +177,23 @@ def client(i: int) -> str:
 
 
 def images() -> dict[str, Any]:
-    """What a build of the images says: a digest each."""
-    return {"global": {"images": {name: {"digest": digest} for name, digest in DIGESTS.items()}}}
+    """A digest of each image, ours and others'."""
+    return merged(built(), foreign())
+
+
+def foreign() -> dict[str, Any]:
+    """What `ops/docker/foreign.sh` says: of images that have a registry of their own."""
+    known = yaml.safe_load((HELM / "platform" / "values.yaml").read_text())["global"]["images"]
+    return _digests(name for name, image in known.items() if "registry" in image)
+
+
+def built() -> dict[str, Any]:
+    """What `ops/docker/build.sh` says of the images that it builds."""
+    return _digests(("api", "cpu", "gpu", "mlflow"))
+
+
+def _digests(names: Iterable[str]) -> dict[str, Any]:
+    return {"global": {"images": {name: {"digest": DIGESTS[name]} for name in names}}}
 
 
 def teams(n: int) -> list[dict[str, Any]]:

@@ -18,6 +18,9 @@ from tests.infra.charts import (
     LIMITS,
     ROOT,
     Charts,
+    built,
+    client,
+    foreign,
     images,
     merged,
     platform,
@@ -73,6 +76,33 @@ def test_prod_refuses_an_image_without_a_digest(charts):
     given = [charts.file("prod"), terraform(), images()]
     with pytest.raises(Exception, match=r"global\.images\.gpu\.digest is missing"):
         charts.render(*given, {"global": {"images": {"gpu": {"digest": ""}}}})
+
+
+def commands():
+    """What the pages have one type to install the platform: their text, and the page."""
+    for page in (*sorted(AZURE.glob("*.md")), HELM / "README.md", HELM / "platform" / "values.yaml"):
+        text = re.sub(r"\\\n[# ]*", "", page.read_text())
+        for found in re.findall(r"helm (?:upgrade --)?install (?:\w+) k8s/helm/platform (.*)", text):
+            yield pytest.param(found, id=f"{page.name}-{'-'.join(re.findall(r'values-(.*?)[.]', found))}")
+
+
+@pytest.mark.parametrize("command", list(commands()))
+def test_the_platform_is_rendered_from_the_files_that_the_pages_name(charts, command):
+    known = {
+        **{f"k8s/helm/platform/values-{name}.yaml": charts.file(name) for name in (*ENVIRONMENTS, "dedicated")},
+        "tenants.yaml": {"tenants": [{"name": "studio"}]},
+        "build/azure.json": terraform(["studio"]),
+        "build/images.yaml": built(),
+        "build/foreign-images.yaml": foreign(),
+    }
+    own = re.search(r"# studio.yaml\n(.*?)```", (AZURE / "add-a-team.md").read_text(), re.DOTALL)
+    known["studio.yaml"] = yaml.safe_load(own[1].replace("<its clientId in build/azure.json>", client(0)))
+    names = [re.sub(r"^.*/(?=tenants.yaml)", "", name) for name in re.findall(r"-f (\S+)", command)]
+    namespace = re.search(r"-n(?:amespace)? (\S+)", command)[1]
+    render = charts.render(*(known[name] for name in names), namespace=namespace)
+    assert render.of("RayService")
+    if any("prod" in name for name in names):
+        checks.images_are_digests(render)
 
 
 @pytest.mark.parametrize(
