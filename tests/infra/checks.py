@@ -20,6 +20,7 @@ SPOT = {"key": "kubernetes.azure.com/scalesetpriority", "value": "spot", "effect
 POOL = ("controlnet.io/pool", "gpu")
 PRIVILEGED = "gpu-system"  # the kubelet's sockets are host paths
 GPU = "nvidia.com/gpu"
+UNITS = {"": 1, "m": 1e-3, **{f"{prefix}i": 1024**power for power, prefix in enumerate("KMGT", start=1)}}
 MEANT = {"api": "api", "tenants": "api", "test": "api", "ray-head": "cpu", "ray-cpu": "cpu", "ray-sampler": "gpu"}
 FOREIGN = {"devicePlugin": "k8s-device-plugin", "dcgm": "dcgm-exporter", "collector": "opentelemetry-collector"}
 
@@ -182,6 +183,28 @@ def rays_resources_are_the_pods(render: Render) -> None:
             assert not ("pixels" in group["resources"] and GPU in limits), group["groupName"]
 
 
+def objects_fit_into_shared_memory(render: Render) -> None:
+    """Ray's objects are in /dev/shm, which has room for them and is part of the pod's memory: else they are on disk."""
+    for service in render.of("RayService"):
+        cluster = service["spec"]["rayClusterConfig"]
+        for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+            where = group.get("groupName", "head")
+            pod = group["template"]["spec"]
+            (container,) = pod["containers"]
+            (name,) = [mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == "/dev/shm"]
+            (volume,) = [volume["emptyDir"] for volume in pod["volumes"] if volume["name"] == name]
+            objects = group["rayStartParams"]["object-store-memory"]
+            assert volume["medium"] == "Memory", where
+            assert isinstance(objects, str), f"{where}: Ray's parameters are strings"
+            assert int(objects) < size(volume["sizeLimit"]) < size(container["resources"]["limits"]["memory"]), where
+
+
+def size(quantity: str) -> float:
+    """Kubernetes' spelling of a number, in units: bytes, cores."""
+    digits = quantity.rstrip("mkKMGTi")
+    return float(digits) * UNITS[quantity.removeprefix(digits)]
+
+
 def accounts_are_those_identities_trust(render: Render) -> None:
     """Pods run as accounts that exist, and an account names an identity only where its federated subject is."""
     there = {(a["metadata"]["namespace"], a["metadata"]["name"]) for a in render.of("ServiceAccount")}
@@ -279,6 +302,7 @@ ALL = (
     ray_asks_for_its_token,
     gpus_and_taints_agree,
     rays_resources_are_the_pods,
+    objects_fit_into_shared_memory,
     accounts_are_those_identities_trust,
     selectors_select,
     references_exist,

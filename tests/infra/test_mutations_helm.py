@@ -261,6 +261,13 @@ MUTATIONS = [
         checks.rays_resources_are_the_pods,
     ),
     Mutation(
+        "Ray's objects are in memory",
+        f"{SERVING}/_serving.tpl",
+        'object-store-memory: "1000000000"',
+        'object-store-memory: "2400000000"',
+        checks.objects_fit_into_shared_memory,
+    ),
+    Mutation(
         "memory has a limit",
         f"{SERVING}/_serving.tpl",
         "resources: {{- toYaml .resources | nindent 8 }}",
