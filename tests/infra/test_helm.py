@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from collections import Counter
 from ipaddress import ip_network
 from urllib.parse import urlsplit
 
@@ -35,6 +36,7 @@ pytestmark = pytest.mark.infra
 MATRIX = list(itertools.product(ENVIRONMENTS, (0, 1, 20), (False, True)))
 IDS = [f"{environment}-{n}-{'dedicated' if dedicated else 'shared'}" for environment, n, dedicated in MATRIX]
 AZURE = ROOT / "docs" / "azure"
+HPA = "HorizontalPodAutoscaler"
 CHARTS = ("serving", "mlflow", "observability", "tenant", "gpu")
 
 
@@ -86,6 +88,44 @@ def commands():
             yield pytest.param(found, id=f"{page.name}-{'-'.join(re.findall(r'values-(.*?)[.]', found))}")
 
 
+def studio():
+    """The values of a team's own platform, as the page has them."""
+    text = re.search(r"# studio.yaml\n(.*?)```", (AZURE / "add-a-team.md").read_text(), re.DOTALL)[1]
+    return yaml.safe_load(text.replace("<its clientId in build/azure.json>", client(0)))
+
+
+def test_a_teams_quota_on_the_page_holds_an_upgrade_of_its_platform(charts):
+    given = (charts.file("prod"), terraform(["studio"]), images(), charts.file("dedicated"), studio())
+    render = charts.render(*given, name="studio", namespace="team-studio")
+    cluster = _cluster(render)
+    _, samplers = json.loads(render.one("ConfigMap", "serving-settings")["data"]["CN_SAMPLER_REPLICAS"])
+    replicas = {f"RayService/serving/{g['groupName']}": g["maxReplicas"] for g in cluster["workerGroupSpecs"]}
+    once = {f"{hpa['kind']}/{hpa['metadata']['name']}": hpa["spec"]["maxReplicas"] + 1 for hpa in render.of(HPA)}
+    needed, counted = Counter(), set()
+    for pod in render.pods():
+        name = pod.labels["controlnet.io/component"]
+        if name == "ray-sampler" and name in counted:
+            continue  # a pool beside another: Serve wants so many in all
+        counted.add(name)
+        n = samplers if name == "ray-sampler" else replicas.get(pod.owner, 1)
+        times = 2 * n if pod.owner.startswith("RayService/") else once.get(pod.owner.replace("Deployment", HPA), 1)
+        beside = [cluster["autoscalerOptions"]] if name == "ray-head" else []
+        for container in (*pod.spec["containers"], *beside):
+            for key in ("cpu", "memory", checks.GPU):
+                needed[f"requests.{key}"] += times * checks.size(container["resources"]["requests"].get(key, "0"))
+            needed["limits.memory"] += times * checks.size(container["resources"]["limits"]["memory"])
+        needed["pods"] += times
+    said = yaml.safe_load(re.search(r"`teams: (\{studio: .*?\})`", (AZURE / "add-a-team.md").read_text())[1])
+    shared = charts.render(
+        charts.file("prod"), terraform(["studio"]), images(), {"tenants": [{"name": "studio"}]}, {"teams": said}
+    )
+    hard = shared.one("ResourceQuota", "tenant")["spec"]["hard"]
+    lacking = {key: (n, hard[key]) for key, n in needed.items() if n > checks.size(hard[key])}
+    assert lacking == {}
+    assert 1.2 * needed["requests.cpu"] > checks.size(hard["requests.cpu"])
+    assert 1.2 * needed["limits.memory"] > checks.size(hard["limits.memory"])
+
+
 @pytest.mark.parametrize("command", list(commands()))
 def test_the_platform_is_rendered_from_the_files_that_the_pages_name(charts, command):
     known = {
@@ -94,9 +134,8 @@ def test_the_platform_is_rendered_from_the_files_that_the_pages_name(charts, com
         "build/azure.json": terraform(["studio"]),
         "build/images.yaml": built(),
         "build/foreign-images.yaml": foreign(),
+        "studio.yaml": studio(),
     }
-    own = re.search(r"# studio.yaml\n(.*?)```", (AZURE / "add-a-team.md").read_text(), re.DOTALL)
-    known["studio.yaml"] = yaml.safe_load(own[1].replace("<its clientId in build/azure.json>", client(0)))
     names = [re.sub(r"^.*/(?=tenants.yaml)", "", name) for name in re.findall(r"-f (\S+)", command)]
     namespace = re.search(r"-n(?:amespace)? (\S+)", command)[1]
     render = charts.render(*(known[name] for name in names), namespace=namespace)
