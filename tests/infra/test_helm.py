@@ -448,6 +448,7 @@ SHUT = [
     *[("team0", "team1", 8000), ("team1", "team0", 8000), ("team1", "team0-api", 8000), ("team0", "api", 8000)],
     *[("team0-sampler", "head", 6379), ("sampler", "team0-sampler", 6379), ("team1", "team0-sampler", 8000)],
     *[("api", "metadata", 80), ("team1", "metadata", 80), ("sampler", "metadata", 443), ("stranger", "storage", 443)],
+    *[("dispatcher", "receiver", 8443), ("dispatcher", "receiver", 80)],
     *[("team1", "postgresql", 5432), ("api", "storage", 80), ("sampler", "storage", 22), ("operator", "api", 8000)],
 ]
 
@@ -465,6 +466,25 @@ def test_the_opening_is_there(walls, source, target, port):
 @pytest.mark.parametrize(("source", "target", "port"), SHUT)
 def test_the_wall_stands(walls, source, target, port):
     assert not allowed(walls, WHO[source], WHO[target], port)
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_webhooks_are_called_on_the_ports_that_their_hosts_name(charts, schemas, as_text):
+    hosts = ["hooks.example.com", "*.example.org:8443", "alerts.example.net:8443", "[::1]"]
+    settings = {"webhook_hosts": json.dumps(hosts) if as_text else hosts}
+    render = charts.render(charts.file("prod"), terraform(), images(), {"serving": {"settings": settings}})
+    assert not schemas.faults(render.one("NetworkPolicy", "serving-webhooks"))
+
+    def reach(source, target, port):
+        return allowed(render.documents, WHO[source], WHO[target], port)
+
+    assert reach("dispatcher", "receiver", 443)
+    assert reach("dispatcher", "receiver", 8443)
+    assert not reach("dispatcher", "receiver", 8444)
+    assert not reach("dispatcher", "metadata", 8443)
+    assert not reach("dispatcher", "postgresql", 8443)
+    assert not reach("sampler", "receiver", 8443)
+    assert not reach("api", "receiver", 8443)
 
 
 def test_everybody_who_needs_names_gets_them(walls):
