@@ -94,36 +94,53 @@ def studio():
     return yaml.safe_load(text.replace("<its clientId in build/azure.json>", client(0)))
 
 
-def test_a_teams_quota_on_the_page_holds_an_upgrade_of_its_platform(charts):
-    given = (charts.file("prod"), terraform(["studio"]), images(), charts.file("dedicated"), studio())
-    render = charts.render(*given, name="studio", namespace="team-studio")
+def asked(render, clusters, apis):
+    """What the pods of a platform ask for, at most: of so many Ray clusters and api pods at once; and how many pods."""
     cluster = _cluster(render)
     _, samplers = json.loads(render.one("ConfigMap", "serving-settings")["data"]["CN_SAMPLER_REPLICAS"])
-    replicas = {f"RayService/serving/{g['groupName']}": g["maxReplicas"] for g in cluster["workerGroupSpecs"]}
-    once = {f"{hpa['kind']}/{hpa['metadata']['name']}": hpa["spec"]["maxReplicas"] + 1 for hpa in render.of(HPA)}
-    needed, counted = Counter(), set()
+    workers = {
+        f"RayService/serving/{group['groupName']}": group["maxReplicas"] for group in cluster["workerGroupSpecs"]
+    }
+    needed, pools = Counter(), set()
     for pod in render.pods():
-        name = pod.labels["controlnet.io/component"]
-        if name == "ray-sampler" and name in counted:
+        component = pod.labels["controlnet.io/component"]
+        if component == "ray-sampler" and component in pools:
             continue  # a pool beside another: Serve wants so many in all
-        counted.add(name)
-        n = samplers if name == "ray-sampler" else replicas.get(pod.owner, 1)
-        times = 2 * n if pod.owner.startswith("RayService/") else once.get(pod.owner.replace("Deployment", HPA), 1)
-        beside = [cluster["autoscalerOptions"]] if name == "ray-head" else []
+        pools.add(component)
+        times = apis if component == "api" else 1
+        if pod.owner.startswith("RayService/"):
+            times = clusters * (samplers if component == "ray-sampler" else workers.get(pod.owner, 1))
+        beside = [cluster["autoscalerOptions"]] if component == "ray-head" else []
         for container in (*pod.spec["containers"], *beside):
             for key in ("cpu", "memory", checks.GPU):
                 needed[f"requests.{key}"] += times * checks.size(container["resources"]["requests"].get(key, "0"))
             needed["limits.memory"] += times * checks.size(container["resources"]["limits"]["memory"])
         needed["pods"] += times
+    return needed
+
+
+def test_a_teams_quota_on_the_page_holds_an_upgrade_of_its_platform(charts):
+    given = [charts.file("prod"), terraform(["studio"]), images()]
+    render = charts.render(*given, charts.file("dedicated"), studio(), name="studio", namespace="team-studio")
+    needed = asked(render, 2, render.one(HPA, "api")["spec"]["maxReplicas"] + 1)
     said = yaml.safe_load(re.search(r"`teams: (\{studio: .*?\})`", (AZURE / "add-a-team.md").read_text())[1])
-    shared = charts.render(
-        charts.file("prod"), terraform(["studio"]), images(), {"tenants": [{"name": "studio"}]}, {"teams": said}
-    )
+    shared = charts.render(*given, {"tenants": [{"name": "studio"}], "teams": said})
     hard = shared.one("ResourceQuota", "tenant")["spec"]["hard"]
-    lacking = {key: (n, hard[key]) for key, n in needed.items() if n > checks.size(hard[key])}
-    assert lacking == {}
-    assert 1.2 * needed["requests.cpu"] > checks.size(hard["requests.cpu"])
-    assert 1.2 * needed["limits.memory"] > checks.size(hard["limits.memory"])
+    assert {key: (n, hard[key]) for key, n in needed.items() if n > checks.size(hard[key])} == {}
+    for key in ("requests.cpu", "limits.memory"):
+        assert checks.size(hard[key]) < 1.2 * needed[key], key
+
+
+def test_kind_is_told_to_have_what_its_pods_ask_for(charts):
+    render = charts.render(charts.file("kind"), {"tenants": [{"name": "demo"}]})
+    page = (AZURE / "kind.md").read_text()
+    needed = asked(render, 1, 1)
+    told = {r"ask for (\d+) CPUs and (\d+) GiB": needed}
+    told[r"second cluster meanwhile, of (\d+) CPUs and (\d+) GiB"] = asked(render, 2, 1) - needed
+    for words, there in told.items():
+        cpus, memory = map(int, re.search(words, page).groups())
+        assert 0 <= cpus - there["requests.cpu"] < 1, words
+        assert 0 <= memory - there["requests.memory"] / 1024**3 < 1, words
 
 
 @pytest.mark.parametrize("command", list(commands()))
