@@ -21,6 +21,7 @@ POD_KINDS = {"Deployment", "DaemonSet", "StatefulSet", "Job"}
 SERVING, MLFLOW = "22222222-2222-2222-2222-222222222222", "33333333-3333-3333-3333-333333333333"
 IMAGES = ("api", "cpu", "gpu", "mlflow", "devicePlugin", "dcgm", "collector", "postgresql")
 DIGESTS = {name: f"sha256:{i:064x}" for i, name in enumerate(IMAGES, start=1)}
+INGRESS = {"host": "images.example.com", "tlsSecret": "api-tls"}
 LIMITS = {
     "requests_per_minute": 600,
     "queued_jobs": 200,
@@ -132,8 +133,9 @@ class Charts:
         return Render(values, namespace, parsed(made))
 
     def file(self, name: str) -> dict[str, Any]:
-        """The umbrella's `values-<name>.yaml`."""
-        return yaml.safe_load((self.folder / "platform" / f"values-{name}.yaml").read_text())
+        """The umbrella's `values-<name>.yaml`, that of prod with the host that its command says."""
+        values = yaml.safe_load((self.folder / "platform" / f"values-{name}.yaml").read_text())
+        return merged(values, {"serving": {"api": {"ingress": INGRESS}}}) if name == "prod" else values
 
 
 def parsed(rendered: Mapping[str, str]) -> list[Document]:

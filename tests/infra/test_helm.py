@@ -80,6 +80,12 @@ def test_prod_refuses_an_image_without_a_digest(charts):
         charts.render(*given, {"global": {"images": {"gpu": {"digest": ""}}}})
 
 
+def test_prod_asks_by_which_host_it_is_called(charts):
+    shipped = yaml.safe_load((HELM / "platform" / "values-prod.yaml").read_text())
+    with pytest.raises(Exception, match=r"ingress/(host|tlsSecret)"):
+        charts.render(shipped, terraform(), images())
+
+
 def commands():
     """What the pages have one type to install the platform: their text, and the page."""
     for page in (*sorted(AZURE.glob("*.md")), HELM / "README.md", HELM / "platform" / "values.yaml"):
@@ -146,7 +152,10 @@ def test_kind_is_told_to_have_what_its_pods_ask_for(charts):
 @pytest.mark.parametrize("command", list(commands()))
 def test_the_platform_is_rendered_from_the_files_that_the_pages_name(charts, command):
     known = {
-        **{f"k8s/helm/platform/values-{name}.yaml": charts.file(name) for name in (*ENVIRONMENTS, "dedicated")},
+        **{
+            f"k8s/helm/platform/{file.name}": yaml.safe_load(file.read_text())
+            for file in (HELM / "platform").glob("values-*.yaml")
+        },
         "tenants.yaml": {"tenants": [{"name": "studio"}]},
         "build/azure.json": terraform(["studio"]),
         "build/images.yaml": built(),
@@ -155,7 +164,12 @@ def test_the_platform_is_rendered_from_the_files_that_the_pages_name(charts, com
     }
     names = [re.sub(r"^.*/(?=tenants.yaml)", "", name) for name in re.findall(r"-f (\S+)", command)]
     namespace = re.search(r"-n(?:amespace)? (\S+)", command)[1]
-    render = charts.render(*(known[name] for name in names), namespace=namespace)
+    said = {}
+    for path, value in re.findall(r"--set ([\w.]+)=(\S+)", command):
+        for key in reversed(path.split(".")):
+            value = {key: value}
+        said = merged(said, value)
+    render = charts.render(*(known[name] for name in names), said, namespace=namespace)
     assert render.of("RayService")
     if any("prod" in name for name in names):
         checks.images_are_digests(render)
