@@ -87,6 +87,6 @@ spec:
         - {name: shared-mem, mountPath: /dev/shm}
   volumes:
     {{- include "serving.volumes" .root | nindent 4 }}
-    - {name: data, emptyDir: {sizeLimit: {{ .node.bundles | default "8Gi" }}}}
+    - {name: data, emptyDir: {sizeLimit: {{ .node.bundles | default "12Gi" }}}}
     - {name: shared-mem, emptyDir: {medium: Memory, sizeLimit: 2Gi}}
 {{- end -}}
