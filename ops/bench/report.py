@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -139,6 +140,13 @@ def commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "no commit"
+
+
+def typed(module: str, arguments: Sequence[str], secrets: Sequence[str] = ()) -> str:
+    """The command line as it was typed, with `***` for what nobody may read in a report."""
+    for secret in filter(None, secrets):
+        arguments = [argument.replace(secret, "***") for argument in arguments]
+    return f"python -m {module} {shlex.join(arguments)}".rstrip()
 
 
 def now() -> datetime:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import signal
 import sys
@@ -15,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from ops.bench.report import typed
 from ops.load import page, soakpage
 from ops.load.calibration import NotCalibrated
 from ops.load.progress import Steps
@@ -47,7 +47,7 @@ def main(
 ) -> None:
     """Measure what a platform can do, ask it for more and less than that, and say who got what how late."""
     console = Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH)
-    command = "python -m ops.load " + shlex.join(sys.argv[1:])
+    command = typed("ops.load", sys.argv[1:], key or [])
     if url is not None and (soak is not None or not key):
         raise typer.BadParameter(
             "a platform that is there needs --key, and can't be soaked: its processes are not ours"
