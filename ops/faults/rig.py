@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from serve.tenancy.demo import kept_key
 
+ROOT = Path(__file__).parents[2]
 READY_WITHIN_S = 240.0
 ROLES: Mapping[str, str] = {
     "sampler": "ray::ServeReplica:controlnet:sampler",
@@ -44,7 +45,10 @@ class Rig:
         self.folder = folder
         self.database_url = database or f"sqlite:///{folder / 'data' / 'jobs.db'}"
         self.port, self.metrics_port = free_port(), free_port()
-        self.environment = os.environ | {
+        # Neither `CN_*` of the one who calls nor a `.env` where that is are meant for this platform, so it runs in its
+        # own folder; its code is this checkout's all the same.
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("CN_")} | {
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
             "CN_DATA_DIR": str(folder / "data"),
             "CN_DATABASE": self.database_url,
             "CN_PORT": str(self.port),
@@ -99,8 +103,14 @@ class Rig:
             RuntimeError: It did not become ready; with what it said.
         """
         with self.log.open("ab") as log:
-            command = [str(Path(sys.executable).with_name("cnserve")), "up"]
-            self._up = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+            self._up = subprocess.Popen(
+                [_cnserve(), "up"],
+                env=self.environment,
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         self.wait_until_ready()
 
     @property
@@ -187,6 +197,10 @@ class Rig:
             self._up.poll()
             time.sleep(0.02)
         self._up.wait()
+
+
+def _cnserve() -> str:
+    return str(Path(sys.executable).with_name("cnserve"))
 
 
 def free_port() -> int:
