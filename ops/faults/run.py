@@ -73,9 +73,11 @@ def run(
     server = Postgres() if database == "postgresql" else None
     with server or nullcontext(), _disk(folder / "data" / "artifacts", faults, say) as faults:
         url = server.url() if server else None
-        with Receiver() as receiver, Rig(folder, url, SETTINGS) as rig:
-            ledger = Ledger(rig.url, rig.key, receiver.url, WINDOW, photograph())
-            ledger.start()
+        with (
+            Receiver() as receiver,
+            Rig(folder, url, SETTINGS) as rig,
+            Ledger(rig.url, rig.key, receiver.url, WINDOW, photograph()) as ledger,
+        ):
             outcomes = []
             for number, fault in enumerate(islice(cycle((*faults, DATABASE) if server else faults), kills)):
                 ledger.allow(jobs * (number + 1) // (kills + 1))  # each blow falls on a share of the jobs
