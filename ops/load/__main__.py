@@ -63,7 +63,7 @@ def main(
             soakpage.write(soaked, out)
             console.print(soakpage.table(soaked))
             _told(console, out, ("soak.html", "soak.json"), record)
-            raise typer.Exit(0 if soaked.books.clean and not soaked.leaks else 1)
+            raise typer.Exit(0 if soaked.sound else 1)
         steps.step("starting the platform" if url is None else "making ready")
         if url is None:
             _, aim, _ = stack.enter_context(embedded(folder, store))
@@ -78,7 +78,7 @@ def main(
     page.write(found, out)
     console.print(page.table(found))
     _told(console, out, ("load.html", "load.json"), record)
-    if any(load.errors or load.failures or load.missing for load in found.loads):
+    if not all(load.sound for load in found.loads):
         raise typer.Exit(1)
 
 

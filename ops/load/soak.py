@@ -76,6 +76,11 @@ class Soaked:
         """What is not flat."""
         return [one for one in (*self.memory, *self.rest) if one.flat is False]
 
+    @property
+    def sound(self) -> bool:
+        """The books are clean, nothing grows, and all that was to be done to the platform was done."""
+        return self.books.clean and not self.leaks and not any(deed.failed for deed in self.deeds)
+
 
 def soak(
     folder: Path,
