@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -116,6 +117,30 @@ class Rig:
                 start_new_session=True,
             )
         self.wait_until_ready()
+
+    def cnserve(self, *arguments: str) -> str:
+        """What a command of `cnserve` says about this platform, as `run` does."""
+        return self.run(_cnserve(), *arguments)
+
+    def run(self, *command: str, timeout_s: float | None = None) -> str:
+        """What a command says in the platform's folder and environment, on standard output.
+
+        Raises:
+            RuntimeError: It failed; with all that it said.
+        """
+        done = subprocess.run(
+            command,
+            env=self.environment | {"COLUMNS": "200"},  # tables of one line a row
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout_s,
+        )
+        if done.returncode != 0:
+            name = shlex.join([Path(command[0]).name, *command[1:]])
+            raise RuntimeError(f"{name} failed ({done.returncode}):\n{done.stdout}{done.stderr}")
+        return done.stdout
 
     @property
     def artifacts(self) -> Path:

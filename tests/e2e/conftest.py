@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
@@ -33,8 +30,7 @@ class Running:
 
     def cnserve(self, *arguments: str) -> str:
         """Run the command line against this platform."""
-        command = [str(Path(sys.executable).with_name("cnserve")), *arguments]
-        return subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True).stdout
+        return self.rig.cnserve(*arguments)
 
 
 @pytest.fixture(scope="session")

@@ -62,8 +62,7 @@ class Watched:
     receiver: Receiver
 
     def cnserve(self, *arguments: str) -> str:
-        command = [str(Path(sys.executable).with_name("cnserve")), *arguments]
-        return subprocess.run(command, env=self.rig.environment, check=True, capture_output=True, text=True).stdout
+        return self.rig.cnserve(*arguments)
 
 
 @pytest.fixture(scope="module")

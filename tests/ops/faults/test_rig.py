@@ -43,3 +43,11 @@ def test_what_does_not_start_leaves_nothing_behind(
     with pytest.raises(KeyboardInterrupt), rig:
         pass
     assert rig.processes() == []
+
+
+def test_a_command_that_fails_says_why(cnserve: Callable[[str], None], tmp_path: Path) -> None:
+    cnserve('[ "$1" = good ] && echo "$CN_DATA_DIR" && exit; echo "no such model" >&2; exit 3')
+    rig = Rig(tmp_path)
+    assert rig.cnserve("good") == f"{tmp_path / 'data'}\n"
+    with pytest.raises(RuntimeError, match=r"cnserve models 'a b' failed \(3\):\nno such model"):
+        rig.cnserve("models", "a b")
