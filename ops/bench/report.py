@@ -82,7 +82,7 @@ class Report:
         """A section of RESULTS.md."""
         about = machine()
         lines = [
-            f"## {self.began:%Y-%m-%d %H:%M} UTC, {commit()}",
+            f"## {stamp(self.began)}",
             "",
             f"`{self.command}`, {self.minutes:.1f} minutes. {about['cpu']}, {about['cores']} cores, "
             f"{about['threads']} threads, load {self.load:.1f} before; "
@@ -147,6 +147,11 @@ def typed(module: str, arguments: Sequence[str], secrets: Sequence[str] = ()) ->
     for secret in filter(None, secrets):
         arguments = [argument.replace(secret, "***") for argument in arguments]
     return f"python -m {module} {shlex.join(arguments)}".rstrip()
+
+
+def stamp(began: datetime) -> str:
+    """When it was, and what was measured."""
+    return f"{began:%Y-%m-%d %H:%M} UTC, {commit()}"
 
 
 def now() -> datetime:
