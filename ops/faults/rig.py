@@ -159,7 +159,7 @@ class Rig:
 
     def _said(self, pattern: str) -> str:
         """What the group of a pattern is in the command line of one of its processes."""
-        commands = [Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace") for pid in self.processes()]
+        commands = map(_command, self.processes())
         return next(found[1] for command in commands if (found := re.search(pattern, command)))
 
     def troubles(self) -> str:
@@ -193,14 +193,9 @@ class Rig:
             if not entry.name.isdigit():
                 continue
             pid = int(entry.name)
-            try:
-                if os.getsid(pid) != self._up.pid:
-                    continue
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except (ProcessLookupError, FileNotFoundError):
-                continue
-            if role is None or ROLES[role] in command:
-                found.append(pid)
+            with contextlib.suppress(ProcessLookupError):
+                if os.getsid(pid) == self._up.pid and (role is None or ROLES[role] in _command(pid)):
+                    found.append(pid)
         return found
 
     def kill(self, role: str) -> list[int]:
@@ -242,6 +237,14 @@ def free_port() -> int:
 def _kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+def _command(pid: int) -> str:
+    """The arguments of a process with blanks between; none where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def _is_zombie(pid: int) -> bool:
