@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +32,16 @@ class Running:
     def cnserve(self, *arguments: str) -> str:
         """Run the command line against this platform."""
         return self.rig.cnserve(*arguments)
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """A child ends with its input, or is killed."""
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 @pytest.fixture(scope="session")
