@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from ops.faults.rig import READY_WITHIN_S
 from serve.client import Client, ClientError, Control, Retries
 from serve.errors import ServeError
 
@@ -17,7 +18,7 @@ picture that is stored already cannot be seen to be stored again."""
 TWINS = 3
 """Of so many groups one asks for two images: only such a job has one that is told before the end."""
 
-PATIENCE = Retries(attempts=60, longest_s=2.0)
+PATIENCE = Retries(attempts=int(2 * READY_WITHIN_S), longest_s=2.0)  # a second each, on average
 """The client rides out every restart; a submission is sent again under its own key."""
 
 
