@@ -113,14 +113,6 @@ def test_what_nobody_waits_for_is_cancelled_and_told(api: FakeApi, plan: Make, t
     assert api.states[str(one.job)] == "cancelled"
 
 
-def test_what_locust_counted_is_by_route_and_not_by_job(plan: Make, tmp_path: Path) -> None:
-    run = drive(plan(*(request(i, caller="poll") for i in range(3))), tmp_path / "run")
-    calls = {route.route: route.calls for route in run.routes}
-    assert calls["POST /v1/jobs"] == 3
-    assert calls["GET /v1/jobs/{id}/images/{k}"] == 3
-    assert not any("job_" in route for route in calls)
-
-
 def test_a_caller_that_is_broken_is_a_failed_request(plan: Make, tmp_path: Path) -> None:
     run = drive(plan(request(tenant="nobody"), request(1)), tmp_path / "run")
     assert [(one.end, one.reason) for one in run.outcomes] == [("failed", "KeyError('nobody')"), ("done", "")]
