@@ -13,7 +13,7 @@ import httpx
 import yaml
 
 from ops.faults.rig import free_port
-from tests.services import Missing
+from ops.services import Missing
 
 SHIPPED = Path(__file__).parents[1] / "ops" / "prometheus"
 

@@ -28,12 +28,12 @@ from ops.capacity.planning import LARGEST, largest
 from ops.capacity.prices import read_prices
 from ops.capacity.trace import Shape, price
 from ops.capacity.traffic import SHAPES
+from ops.services import Missing, Postgres
 from serve.imaging.png import encode_png
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.database import open_database
 from serve.jobs.spec import JobSpec
 from serve.jobs.store import JobResult, JobStore, ModelVersion, StoredImage
-from tests.services import Missing, Postgres
 
 WRITERS = 4
 """Threads that write at once: apis, or a dispatcher's."""

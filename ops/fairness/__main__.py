@@ -21,9 +21,9 @@ from ops.fairness.lines import Line, PlainLine, StoreLine
 from ops.fairness.service import crowd, light_tail, teams
 from ops.fairness.simulation import PACE, Clock
 from ops.faults.rig import Rig
+from ops.services import Missing, Postgres
 from serve.jobs.database import durable, open_database
 from serve.jobs.schema import metadata
-from tests.services import Missing, Postgres
 
 RESULTS = Path(__file__).parents[1] / "bench" / "RESULTS.md"
 

@@ -21,7 +21,7 @@ from ops.faults.faults import DATABASE, Fault, Outcome, strike
 from ops.faults.ledger import Ledger
 from ops.faults.receiver import Receiver
 from ops.faults.rig import Rig
-from tests.services import Postgres
+from ops.services import Postgres
 
 Database = Literal["sqlite", "postgresql"]
 

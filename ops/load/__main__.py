@@ -21,7 +21,7 @@ from ops.load.progress import Steps
 from ops.load.run import Load, embedded, measure, target, with_keys
 from ops.load.soak import soak as run_soak
 from ops.load.trace import MIX
-from tests.services import Postgres
+from ops.services import Postgres
 
 ROOT = Path(__file__).parents[2]
 REPORTS = ROOT / "docs" / "load"

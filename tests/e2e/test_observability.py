@@ -32,10 +32,10 @@ from ops.dashboards.boards import BOARDS
 from ops.dashboards.names import EXTERNAL, names_in
 from ops.dashboards.picture import asking, draw
 from ops.faults.rig import Rig
+from ops.services import Missing
 from serve.telemetry import METRICS
 from tests.otlp import Received, Receiver
 from tests.prometheus import SHIPPED, Prometheus
-from tests.services import Missing
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
