@@ -81,7 +81,7 @@ class Ledger:
             thread.join()
 
     def _work(self) -> None:
-        with Client(self._url, self._api_key, retries=PATIENCE) as client:
+        with Client(self._url, self._api_key, retries=PATIENCE, sleep=self._left.wait) as client:
             while (number := self._take()) is not None:
                 key, group = f"fault-{number}", number // ALIKE
                 seed, n = 2 * group, 2 if group % TWINS == 0 else 1

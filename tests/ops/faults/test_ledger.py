@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import threading
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,12 +29,18 @@ class Gone:
 
 @pytest.mark.parametrize("allowed", [0, 1])
 def test_a_campaign_that_breaks_leaves_nobody_who_asks(allowed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    platform = Gone()
-    monkeypatch.setattr(ledger, "Client", lambda *_, **__: nullcontext(platform))
+    platform, pauses = Gone(), []
+
+    def client(*_: object, sleep: Callable[[float], object], **__: object) -> AbstractContextManager[Gone]:
+        pauses.append(sleep)
+        return nullcontext(platform)
+
+    monkeypatch.setattr(ledger, "Client", client)
     asking = Ledger("http://127.0.0.1:9", "cn_a_b", "http://127.0.0.1:9", 2, b"")
     with asking:
         asking.allow(allowed)
         assert platform.asked.wait(30 * allowed) == bool(allowed)
+    assert all(pause(60.0) for pause in pauses)  # at once
     for thread in asking._threads:
         thread.join(30)
     assert not any(thread.is_alive() for thread in asking._threads)
