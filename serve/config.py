@@ -34,7 +34,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(Path("data"), description="Where the embedded defaults keep everything.")
     host: str = Field("127.0.0.1", description="Address the API listens on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port of the API.")
+    port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
     metrics_port: int = Field(9100, ge=0, le=65535, description="Port of the API's Prometheus endpoint.")
     anonymous: str | None = Field(
         None, description="For development, on loopback only: the team of requests that come without a key."

@@ -1,7 +1,7 @@
 """The engine's model: `controlnet.pipeline` behind three verbs, and the bundles a sampler keeps loaded.
 
-The engine counts rows and never looks inside a payload; here a payload is a `controlnet.pipeline.ImageSpec`, and a
-state holds on to the pipeline it began with, so a bundle that leaves the shelf still finishes its images.
+The engine counts rows and never looks inside a payload; here a payload is a `controlnet.pipeline.ImageSpec`. A bundle
+that leaves the shelf still makes the images of whoever holds its pipeline.
 """
 
 from __future__ import annotations
@@ -27,28 +27,34 @@ class Shelf:
 
     Args:
         capacity: Bytes of weights to keep; the pipeline asked for last stays, however large.
-        load: Opens the bundle in a folder.
+        load: Opens the bundle in a folder, and proves that it works.
     """
 
     def __init__(self, capacity: int, load: Callable[[Path], Pipeline]) -> None:
         self.capacity = capacity
         self._load = load
         self._pipelines: OrderedDict[str, Pipeline] = OrderedDict()
+        self._alive: WeakValueDictionary[str, Pipeline] = WeakValueDictionary()  # those that jobs hold, too
         self._lock = threading.Lock()  # the engine reads from its thread while a bundle is loaded in another
 
     def __contains__(self, digest: str) -> bool:
         with self._lock:
             return digest in self._pipelines
 
+    @property
+    def digests(self) -> list[str]:
+        """Of what is on it."""
+        with self._lock:
+            return list(self._pipelines)
+
     def put(self, digest: str, folder: Path) -> Pipeline:
-        """The pipeline of `digest`, loaded from `folder` unless it is on the shelf."""
+        """The pipeline of `digest`, loaded from `folder` unless it is in use."""
         with self._lock:
-            if digest in self._pipelines:
-                self._pipelines.move_to_end(digest)
-                return self._pipelines[digest]
-        pipeline = self._load(folder)  # seconds: not under the lock
+            pipeline = self._alive.get(digest)
+        if pipeline is None:
+            pipeline = self._load(folder)  # seconds: not under the lock
         with self._lock:
-            self._pipelines[digest] = pipeline
+            self._pipelines[digest] = self._alive[digest] = pipeline
             self._pipelines.move_to_end(digest)
             while len(self._pipelines) > 1 and sum(p.nbytes for p in self._pipelines.values()) > self.capacity:
                 self._pipelines.popitem(last=False)
@@ -58,11 +64,12 @@ class Shelf:
         """The pipeline of `digest`.
 
         Raises:
-            KeyError: It is not on the shelf; `put` it first.
+            KeyError: It is not on the shelf, and nobody holds it; `put` it first.
         """
         with self._lock:
-            self._pipelines.move_to_end(digest)
-            return self._pipelines[digest]
+            if digest in self._pipelines:
+                self._pipelines.move_to_end(digest)
+            return self._alive[digest]
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)

@@ -6,8 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import settings
 
-from tests.services import Azurite, Missing, Postgres
+from ops.services import Azurite, Missing, Postgres
+
+settings.register_profile("shared machine", deadline=None)  # a slow example is no failure
+settings.load_profile("shared machine")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -13,7 +13,7 @@ import httpx
 import yaml
 
 from ops.faults.rig import free_port
-from tests.services import Missing
+from ops.services import Missing
 
 SHIPPED = Path(__file__).parents[1] / "ops" / "prometheus"
 
@@ -63,17 +63,18 @@ class Prometheus:
         self._process.wait(20)
         self._client.close()
 
-    def query(self, expr: str) -> list[dict[str, Any]]:
-        """The series of an instant vector."""
-        return list(self._get("/api/v1/query", query=expr)["result"])
+    def query(self, expr: str, at: float | None = None) -> list[dict[str, Any]]:
+        """The series of an instant vector, as of now or of another time, epoch seconds."""
+        when = {} if at is None else {"time": f"{at:.3f}"}
+        return list(self._get("/api/v1/query", query=expr, **when)["result"])
 
-    def values(self, expr: str) -> list[float]:
+    def values(self, expr: str, at: float | None = None) -> list[float]:
         """Their values."""
-        return [float(series["value"][1]) for series in self.query(expr)]
+        return [float(series["value"][1]) for series in self.query(expr, at)]
 
-    def value(self, expr: str) -> float:
+    def value(self, expr: str, at: float | None = None) -> float:
         """That of the only series."""
-        (value,) = self.values(expr)
+        (value,) = self.values(expr, at)
         return value
 
     def firing(self) -> set[str]:

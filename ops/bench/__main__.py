@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -32,7 +31,7 @@ from ops.bench.bench import Bench
 from ops.bench.effort import FULL, QUICK
 from ops.bench.equality import Unequal
 from ops.bench.figure import Figure
-from ops.bench.report import Report, now, record
+from ops.bench.report import Report, now, record, typed
 from ops.bench.subjects import demo, tiny
 from ops.bench.table import Table
 from ops.bench.threads import alone
@@ -81,7 +80,7 @@ def main(
     for name in names or [name for name in MEASURES if name not in APART]:
         with console.status(name):
             results += alone(partial(measured, name, bench))
-    command = shlex.join(["python", "-m", "ops.bench", *sys.argv[1:]])
+    command = typed("ops.bench", sys.argv[1:])
     report = Report(command, began, load, (time.perf_counter() - clock) / 60, results, note)
     report.print(console)
     json.parent.mkdir(parents=True, exist_ok=True)

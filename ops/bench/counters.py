@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -20,13 +20,11 @@ class Counter:
         lines: Computed because something needed them, each as often as it was computed.
         padding: Copies within a batch that filled it up to its bucket.
         calls: Batches.
-        seen: Digests of all lines.
     """
 
     lines: int = 0
     padding: int = 0
     calls: int = 0
-    seen: set[bytes] = field(default_factory=set)
 
     def count(self, module: nn.Module, inputs: tuple[object, ...]) -> None:
         """A forward pre-hook. A line is what all tensors given to the network hold at one place of the batch."""
@@ -38,7 +36,6 @@ class Counter:
         self.calls += 1
         self.padding += padding
         self.lines += size - padding
-        self.seen |= distinct
 
 
 @contextmanager

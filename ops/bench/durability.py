@@ -19,6 +19,7 @@ import httpx
 from ops.bench.bench import Bench
 from ops.bench.figure import Figure, percentile
 from ops.bench.peers.direct import SPEC
+from ops.bench.peers.process import answer
 from ops.faults.rig import Rig
 
 WARM_UP = 10
@@ -38,10 +39,11 @@ def measure(bench: Bench) -> Sequence[Figure]:
     durable, direct = [], []
     with tempfile.TemporaryDirectory(prefix="cn-durability-") as folder, Rig(Path(folder)) as rig:
         command = [sys.executable, "-m", "ops.bench.peers.direct", rig.gcs_address, rig.database_url]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         with (
             httpx.Client(base_url=rig.url, headers=authorization(rig), timeout=60) as http,
-            subprocess.Popen(command, env=rig.environment, text=True, **pipes) as peer,  # type: ignore[call-overload]
+            subprocess.Popen(
+                command, env=rig.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            ) as peer,
         ):
             for number in range(WARM_UP + bench.effort.calls):
                 pair = 1000 * over_http(http), 1000 * past_it(peer)
@@ -75,7 +77,4 @@ def authorization(rig: Rig) -> dict[str, str]:
 
 def past_it(peer: subprocess.Popen[str]) -> float:
     """Seconds of the same work without a job."""
-    assert peer.stdin is not None
-    assert peer.stdout is not None
-    print(file=peer.stdin, flush=True)
-    return float(peer.stdout.readline())
+    return float(answer(peer, ""))

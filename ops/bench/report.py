@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -81,7 +82,7 @@ class Report:
         """A section of RESULTS.md."""
         about = machine()
         lines = [
-            f"## {self.began:%Y-%m-%d %H:%M} UTC, {commit()}",
+            f"## {stamp(self.began)}",
             "",
             f"`{self.command}`, {self.minutes:.1f} minutes. {about['cpu']}, {about['cores']} cores, "
             f"{about['threads']} threads, load {self.load:.1f} before; "
@@ -139,6 +140,18 @@ def commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "no commit"
+
+
+def typed(module: str, arguments: Sequence[str], secrets: Sequence[str] = ()) -> str:
+    """The command line as it was typed, with `***` for what nobody may read in a report."""
+    for secret in filter(None, secrets):
+        arguments = [argument.replace(secret, "***") for argument in arguments]
+    return f"python -m {module} {shlex.join(arguments)}".rstrip()
+
+
+def stamp(began: datetime) -> str:
+    """When it was, and what was measured."""
+    return f"{began:%Y-%m-%d %H:%M} UTC, {commit()}"
 
 
 def now() -> datetime:

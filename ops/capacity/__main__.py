@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import tempfile
 import time
@@ -16,7 +15,7 @@ from rich.console import Console
 
 from controlnet.architecture import SD15
 from ops.bench.figure import Figure
-from ops.bench.report import Report, now, record
+from ops.bench.report import Report, now, record, typed
 from ops.bench.table import Table
 from ops.capacity import limits as saturation
 from ops.capacity import page
@@ -190,7 +189,7 @@ class _Run:
 
     def report(self, results: Sequence[Figure | Table], add: bool) -> None:
         """For people; `add` writes it down."""
-        command = shlex.join(["python", "-m", "ops.capacity", *sys.argv[1:]])
+        command = typed("ops.capacity", sys.argv[1:])
         minutes = (time.perf_counter() - self._clock) / 60
         report = Report(command, self._began, self._load, minutes, results, self._note)
         report.print(console)

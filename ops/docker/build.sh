@@ -2,6 +2,7 @@
 # Build images, push them where REGISTRY is set, and write their digests as values for the chart.
 #   BASE=docker.io/library/python:3.11-slim-bookworm@sha256:<digest> ops/docker/build.sh api cpu gpu mlflow
 #   REGISTRY=myregistry.azurecr.io ... writes build/images.yaml:  helm upgrade ... -f build/images.yaml
+# Images that are not built now keep their digests there, as long as the registry is the same. Those of others: foreign.sh.
 # TORCH_CPU_INDEX is where pip finds torch for CPUs; the image `cpu` needs it.
 # BUILDER is buildah, podman or docker; TAG the images' tag; BUILD_ARGS goes to the builder as it is.
 set -euo pipefail
@@ -14,7 +15,7 @@ REGISTRY=${REGISTRY:-}
 BUILDER=${BUILDER:-$(command -v buildah || command -v podman || command -v docker || { echo "no buildah, podman or docker" >&2; exit 2; })}
 
 mkdir -p build
-{ echo "# By ops/docker/build.sh: what was pushed."; echo "global:"; echo "  images:"; } > build/images.yaml
+head="# By ops/docker/build.sh: what was pushed to $REGISTRY."
 [[ $# -gt 0 ]] || set -- api cpu gpu mlflow
 for image in "$@"; do
   case $image in
@@ -31,6 +32,10 @@ for image in "$@"; do
       *docker) "$BUILDER" push --quiet "$name"; digest=$("$BUILDER" inspect --format '{{index .RepoDigests 0}}' "$name"); digest=${digest##*@} ;;
       *) "$BUILDER" push --quiet --digestfile build/digest "$name"; digest=$(<build/digest) ;;
     esac
-    echo "    $image: {digest: \"$digest\"}" >> build/images.yaml
+    kept=
+    if [[ -e build/images.yaml && $(head -n 1 build/images.yaml) == "$head" ]]; then
+      kept=$(tail -n +4 build/images.yaml | grep -v "^    $image: " || true)
+    fi
+    printf '%s\n' "$head" global: "  images:" ${kept:+"$kept"} "    $image: {digest: \"$digest\"}" > build/images.yaml
   fi
 done

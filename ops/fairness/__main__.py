@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,15 +15,15 @@ import typer
 from rich.console import Console
 
 from ops.bench.figure import Figure
-from ops.bench.report import now
+from ops.bench.report import now, stamp, typed
 from ops.fairness.goals import MakeLine, measure
 from ops.fairness.lines import Line, PlainLine, StoreLine
 from ops.fairness.service import crowd, light_tail, teams
 from ops.fairness.simulation import PACE, Clock
 from ops.faults.rig import Rig
+from ops.services import Missing, Postgres
 from serve.jobs.database import durable, open_database
 from serve.jobs.schema import metadata
-from tests.services import Missing, Postgres
 
 RESULTS = Path(__file__).parents[1] / "bench" / "RESULTS.md"
 
@@ -33,14 +34,14 @@ def main(
     service: Annotated[bool, typer.Option(help="Start the platform too, and measure it (10 minutes).")] = False,
 ) -> None:
     """Simulate the goals over dictionaries and over the store on both databases; exit with 1 where one is missed."""
-    console = Console(stderr=True)
+    console, began = Console(stderr=True), now()
     columns: dict[str, Sequence[Figure]] = {}
     with ExitStack() as stack:
         for name, make in lines(stack).items():
-            began = time.perf_counter()
+            clock = time.perf_counter()
             with console.status(name):
                 columns[name] = tuple(measure(make, jobs))
-            console.print(f"{name}: {time.perf_counter() - began:.0f} s")
+            console.print(f"{name}: {time.perf_counter() - clock:.0f} s")
     text = table(columns)
     if service:
         columns["service"], accounts = running()
@@ -51,7 +52,7 @@ def main(
     print(text)
     if record:
         with RESULTS.open("a") as file:
-            file.write(f"\n## Fair order, {now()}\n\n`python -m ops.fairness --jobs {jobs}`\n\n{text}\n")
+            file.write(f"\n## Fair order, {stamp(began)}\n\n`{typed('ops.fairness', sys.argv[1:])}`\n\n{text}\n")
     raise typer.Exit(1 if any(figure.met is False for column in columns.values() for figure in column) else 0)
 
 

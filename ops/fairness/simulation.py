@@ -98,17 +98,14 @@ class Simulation:
         self._coming = deque(enumerate(self.offers))
         self._rows: dict[int, int] = {}
 
-    def run(self, until: float = float("inf")) -> list[Served]:
-        """Go on until nothing is left, or until then."""
+    def run(self) -> list[Served]:
+        """Go on until nothing is left."""
         self._take(self.clock.now)
-        while self.clock.now < until:
-            batch = self._scheduler.schedule()
+        while (batch := self._scheduler.schedule()) is not None or self._coming:
             if batch is None:
-                if not self._coming:
-                    break
                 self._take(self._coming[0][1].at)
-                continue
-            self._step(batch)
+            else:
+                self._step(batch)
         return self.served
 
     def _step(self, batch: Batch) -> None:

@@ -21,17 +21,16 @@ DISK_FULL_S = 3.0
 
 def promote(rig: Rig) -> None:
     """Serve the other of two versions; the second is made and registered when it is first needed."""
-    versions = _cnserve(rig, "models", "list")
+    versions = rig.cnserve("models", "list")
     if len(re.findall(r"sha256:", versions)) < 2:
-        _cnserve(rig, "models", "push", str(sibling(rig.folder / "sibling").folder))
+        rig.cnserve("models", "push", str(sibling(rig.folder / "sibling").folder))
     champion = next(line for line in versions.splitlines() if "champion" in line)
-    _cnserve(rig, "models", "promote", "2" if re.search(r"\b1\b", champion.split("champion")[0]) else "1")
+    rig.cnserve("models", "promote", "2" if re.search(r"\b1\b", champion.split("champion")[0]) else "1")
 
 
 def redeploy(rig: Rig) -> None:
     """Deploy anew what runs, with another setting: every replica is replaced, one after the other."""
-    command = [sys.executable, "-m", "ops.faults.redeployment", rig.gcs_address]
-    subprocess.run(command, env=rig.environment, check=True, capture_output=True, timeout=180)
+    rig.run(sys.executable, "-m", "ops.faults.redeployment", rig.gcs_address, timeout_s=180)
 
 
 def fill_disk(rig: Rig) -> None:
@@ -83,9 +82,3 @@ def sibling(folder: Path) -> Bundle:
         created=datetime(2026, 1, 1, tzinfo=UTC),
         defaults=manifest.defaults,
     )
-
-
-def _cnserve(rig: Rig, *arguments: str) -> str:
-    command = [str(Path(sys.executable).with_name("cnserve")), *arguments]
-    environment = rig.environment | {"COLUMNS": "200"}
-    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout

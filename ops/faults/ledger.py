@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
+from ops.faults.rig import READY_WITHIN_S
 from serve.client import Client, ClientError, Control, Retries
 from serve.errors import ServeError
 
@@ -16,7 +18,7 @@ picture that is stored already cannot be seen to be stored again."""
 TWINS = 3
 """Of so many groups one asks for two images: only such a job has one that is told before the end."""
 
-PATIENCE = Retries(attempts=60, longest_s=2.0)
+PATIENCE = Retries(attempts=int(2 * READY_WITHIN_S), longest_s=2.0)  # a second each, on average
 """The client rides out every restart; a submission is sent again under its own key."""
 
 
@@ -34,7 +36,7 @@ class Entry:
 
 
 class Ledger:
-    """Submits jobs from threads of its own, so many unfinished ones at a time, as far as they were allowed.
+    """Submits jobs from threads of its own while the block runs, so many unfinished at a time, as far as allowed.
 
     Args:
         url: Of the API.
@@ -50,12 +52,19 @@ class Ledger:
         self._url, self._api_key, self._webhook, self._photograph = url, api_key, webhook, photograph
         self._lock = threading.Condition()
         self._next, self._allowed, self._over = 0, 0, False
+        self._left = threading.Event()
         self._threads = [threading.Thread(target=self._work, name=f"client-{i}", daemon=True) for i in range(window)]
 
-    def start(self) -> None:
-        """Begin to submit."""
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Nobody asks for more, nor waits for what is open: after `finish` there is nothing of either."""
+        with self._lock:
+            self._left.set()
+            self._lock.notify_all()
 
     def allow(self, jobs: int) -> None:
         """Go on until so many jobs were submitted in all."""
@@ -72,7 +81,7 @@ class Ledger:
             thread.join()
 
     def _work(self) -> None:
-        with Client(self._url, self._api_key, retries=PATIENCE) as client:
+        with Client(self._url, self._api_key, retries=PATIENCE, sleep=self._left.wait) as client:
             while (number := self._take()) is not None:
                 key, group = f"fault-{number}", number // ALIKE
                 seed, n = 2 * group, 2 if group % TWINS == 0 else 1
@@ -100,18 +109,17 @@ class Ledger:
 
     def _take(self) -> int | None:
         with self._lock:
-            self._lock.wait_for(lambda: self._over or self._next < self._allowed)
-            if self._next >= self._allowed:
+            self._lock.wait_for(lambda: self._left.is_set() or self._over or self._next < self._allowed)
+            if self._left.is_set() or self._next >= self._allowed:
                 return None
             self._next += 1
             return self._next - 1
 
     def _wait(self, client: Client, job_id: str) -> None:
         """Until the job has ended: so many are unfinished as there are threads."""
-        while True:
+        while not self._left.wait(0.05):
             try:
                 if client.job(job_id).terminal:
                     return
             except (ServeError, ClientError):
                 pass  # the API is being killed; the ledger's question stays open
-            time.sleep(0.05)

@@ -6,31 +6,26 @@ as those of the platform did.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from pathlib import Path
 
+from ops.faults.guest import guest
 from serve.config import Settings
-from serve.deployments.environment import secure_ray
 
 
 def main(address: str) -> None:
     """Join, deploy, and wait until the new replicas serve."""
-    secure_ray(Path(os.environ["CN_DATA_DIR"]))
-    import ray
-    from ray import serve as ray_serve
+    with guest(address):
+        from ray import serve as ray_serve
 
-    from serve.deployments.app import build
-    from serve.deployments.names import NAME
-    from serve.deployments.platform import gpus_of_sampler
+        from serve.deployments.app import build
+        from serve.deployments.names import NAME
+        from serve.deployments.platform import gpus_of_sampler
 
-    ray.init(address=address, log_to_driver=False)
-    settings = Settings()
-    # A setting that changes nothing about a job, but is another one each time: Serve replaces only what has changed.
-    changed = settings.model_copy(update={"max_streams": 1000 + int(time.time()) % 1000})
-    ray_serve.run(build(changed, gpus_of_sampler(settings)), name=NAME, route_prefix=None)
-    os._exit(0)  # Serve's handles have threads that would start another Ray when this one is left
+        settings = Settings()
+        # One that changes nothing about a job, but is another each time: Serve replaces only what has changed.
+        changed = settings.model_copy(update={"max_streams": 1000 + int(time.time()) % 1000})
+        ray_serve.run(build(changed, gpus_of_sampler(settings)), name=NAME, route_prefix=None)
 
 
 if __name__ == "__main__":

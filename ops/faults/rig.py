@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ import sqlalchemy as sa
 
 from serve.tenancy.demo import kept_key
 
+ROOT = Path(__file__).parents[2]
 READY_WITHIN_S = 240.0
 ROLES: Mapping[str, str] = {
     "sampler": "ray::ServeReplica:controlnet:sampler",
@@ -44,7 +46,10 @@ class Rig:
         self.folder = folder
         self.database_url = database or f"sqlite:///{folder / 'data' / 'jobs.db'}"
         self.port, self.metrics_port = free_port(), free_port()
-        self.environment = os.environ | {
+        # Neither `CN_*` of the one who calls nor a `.env` where that is are meant for this platform, so it runs in its
+        # own folder; its code is this checkout's all the same.
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("CN_")} | {
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
             "CN_DATA_DIR": str(folder / "data"),
             "CN_DATABASE": self.database_url,
             "CN_PORT": str(self.port),
@@ -80,7 +85,11 @@ class Rig:
         return self._reads
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -99,9 +108,39 @@ class Rig:
             RuntimeError: It did not become ready; with what it said.
         """
         with self.log.open("ab") as log:
-            command = [str(Path(sys.executable).with_name("cnserve")), "up"]
-            self._up = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+            self._up = subprocess.Popen(
+                [_cnserve(), "up"],
+                env=self.environment,
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         self.wait_until_ready()
+
+    def cnserve(self, *arguments: str) -> str:
+        """What a command of `cnserve` says about this platform, as `run` does."""
+        return self.run(_cnserve(), *arguments)
+
+    def run(self, *command: str, timeout_s: float | None = None) -> str:
+        """What a command says in the platform's folder and environment, on standard output.
+
+        Raises:
+            RuntimeError: It failed; with all that it said.
+        """
+        done = subprocess.run(
+            command,
+            env=self.environment | {"COLUMNS": "200"},  # tables of one line a row
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout_s,
+        )
+        if done.returncode != 0:
+            name = shlex.join([Path(command[0]).name, *command[1:]])
+            raise RuntimeError(f"{name} failed ({done.returncode}):\n{done.stdout}{done.stderr}")
+        return done.stdout
 
     @property
     def artifacts(self) -> Path:
@@ -120,7 +159,7 @@ class Rig:
 
     def _said(self, pattern: str) -> str:
         """What the group of a pattern is in the command line of one of its processes."""
-        commands = [Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace") for pid in self.processes()]
+        commands = map(_command, self.processes())
         return next(found[1] for command in commands if (found := re.search(pattern, command)))
 
     def troubles(self) -> str:
@@ -154,14 +193,9 @@ class Rig:
             if not entry.name.isdigit():
                 continue
             pid = int(entry.name)
-            try:
-                if os.getsid(pid) != self._up.pid:
-                    continue
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except (ProcessLookupError, FileNotFoundError):
-                continue
-            if role is None or ROLES[role] in command:
-                found.append(pid)
+            with contextlib.suppress(ProcessLookupError):
+                if os.getsid(pid) == self._up.pid and (role is None or ROLES[role] in _command(pid)):
+                    found.append(pid)
         return found
 
     def kill(self, role: str) -> list[int]:
@@ -189,6 +223,10 @@ class Rig:
         self._up.wait()
 
 
+def _cnserve() -> str:
+    return str(Path(sys.executable).with_name("cnserve"))
+
+
 def free_port() -> int:
     """A port of loopback that nobody listens on."""
     with socket.socket() as probe:
@@ -199,6 +237,14 @@ def free_port() -> int:
 def _kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+def _command(pid: int) -> str:
+    """The arguments of a process with blanks between; none where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def _is_zombie(pid: int) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -20,7 +21,9 @@ from ops.faults.faults import DATABASE, Fault, Outcome, strike
 from ops.faults.ledger import Ledger
 from ops.faults.receiver import Receiver
 from ops.faults.rig import Rig
-from tests.services import Postgres
+from ops.services import Postgres
+
+Database = Literal["sqlite", "postgresql"]
 
 WINDOW = 8
 """Jobs that are unfinished at once."""
@@ -39,21 +42,27 @@ class Campaign:
     """What one database went through.
 
     Attributes:
-        database: `sqlite` or `postgresql`.
+        jobs: That were to be accepted.
         refused: What the client gave up on before it was accepted.
         seconds: In all.
     """
 
-    database: str
+    database: Database
+    jobs: int
     outcomes: Sequence[Outcome]
     audit: Audit
     refused: Sequence[str]
     seconds: float
 
+    @property
+    def clean(self) -> bool:
+        """Every job was accepted, and the books balance."""
+        return self.audit.clean and self.audit.accepted == self.jobs
+
 
 def run(
     folder: Path,
-    database: str,
+    database: Database,
     jobs: int,
     kills: int,
     faults: Sequence[Fault],
@@ -63,7 +72,7 @@ def run(
 
     Args:
         folder: For everything it stores.
-        database: `sqlite` or `postgresql`.
+        database: Where jobs are.
         jobs: To have accepted.
         kills: Faults in all, from `faults` over and over.
         faults: What is broken; on PostgreSQL its own restart is one more, and `disk` one less where none can be filled.
@@ -73,9 +82,11 @@ def run(
     server = Postgres() if database == "postgresql" else None
     with server or nullcontext(), _disk(folder / "data" / "artifacts", faults, say) as faults:
         url = server.url() if server else None
-        with Receiver() as receiver, Rig(folder, url, SETTINGS) as rig:
-            ledger = Ledger(rig.url, rig.key, receiver.url, WINDOW, photograph())
-            ledger.start()
+        with (
+            Receiver() as receiver,
+            Rig(folder, url, SETTINGS) as rig,
+            Ledger(rig.url, rig.key, receiver.url, WINDOW, photograph()) as ledger,
+        ):
             outcomes = []
             for number, fault in enumerate(islice(cycle((*faults, DATABASE) if server else faults), kills)):
                 ledger.allow(jobs * (number + 1) // (kills + 1))  # each blow falls on a share of the jobs
@@ -88,7 +99,7 @@ def run(
             ledger.allow(jobs)
             ledger.finish()
             books = audit(rig, ledger.entries, receiver)
-    return Campaign(database, outcomes, books, ledger.refused, time.monotonic() - began)
+    return Campaign(database, jobs, outcomes, books, ledger.refused, time.monotonic() - began)
 
 
 @contextmanager

@@ -6,13 +6,13 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from ops.load.plan import PLAN, Fault, Outcome, Plan, Route, lines
+from ops.load.plan import PLAN, Fault, Outcome, Plan, lines
 
 LOOK_S = 0.2
 ENDED_WITHIN_S = 60.0
@@ -25,13 +25,11 @@ class Run:
 
     Attributes:
         began: Monotonic clock of the machine; none before it began.
-        routes: Once it is over.
     """
 
     plan: Plan
     outcomes: list[Outcome] = field(default_factory=list)
     began: float | None = None
-    routes: Sequence[Route] = ()
 
     @property
     def seconds(self) -> float:
@@ -121,4 +119,3 @@ def _read(news: BinaryIO, run: Run) -> None:
         if line.outcome is not None:
             run.outcomes.append(line.outcome)
         run.began = line.began if line.began is not None else run.began
-        run.routes = line.routes if line.routes is not None else run.routes

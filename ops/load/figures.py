@@ -108,6 +108,11 @@ class Figures:
         return self.met / self.offered if self.offered else 0.0
 
     @property
+    def sound(self) -> bool:
+        """Whether every request was answered, if only by a refusal."""
+        return not (self.errors or self.failures or self.unfinished or self.missing)
+
+    @property
     def lightest(self) -> Standing:
         """The team that asks for least."""
         return min(self.teams, key=lambda one: one.offered)

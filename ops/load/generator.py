@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import gevent
@@ -21,7 +20,7 @@ from locust.runners import LocalRunner
 
 from ops.load.caller import Stage
 from ops.load.callers import CALLERS
-from ops.load.plan import LINE, PLAN, Line, Outcome, Plan, Route
+from ops.load.plan import LINE, PLAN, Line, Outcome, Plan
 from ops.load.scene import Scene
 
 CANCELLED_WITHIN_S = 20.0
@@ -57,7 +56,6 @@ def main(plan_file: Path, outcomes: Path) -> None:
             scene.waiting.append(request)
             runner.spawn_users({CALLERS[request.caller].__name__: 1})
         _drain(runner, scene, plan)
-        tell(Line(routes=tuple(_routes(stage))))
 
 
 def _drain(runner: LocalRunner, scene: Scene, plan: Plan) -> None:
@@ -71,12 +69,6 @@ def _drain(runner: LocalRunner, scene: Scene, plan: Plan) -> None:
     for job, tenant in scene.open.items():
         headers = {"Authorization": f"Bearer {scene.key(tenant)}"}
         client.request("DELETE", f"/v1/jobs/{job}", name="DELETE /v1/jobs/{id}", headers=headers)
-
-
-def _routes(stage: Stage) -> Iterator[Route]:
-    for entry in sorted(stage.stats.entries.values(), key=lambda entry: str(entry.name)):
-        median = float(entry.median_response_time or 0)
-        yield Route(str(entry.name), entry.num_requests, entry.num_failures, median)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,6 @@ def to_json(measurement: Measurement) -> Mapping[str, Any]:
             "solo_s": {str(shape): seconds for shape, seconds in sorted(found.solo_s.items(), key=str)},
         },
         "loads": [{"goodput": load.goodput} | asdict(load) for load in measurement.loads],
-        "routes": {name: [asdict(route) for route in routes] for name, routes in measurement.routes.items()},
         "assumed": dict(ASSUMED),
     }
 

@@ -90,22 +90,11 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """What locust counted of one route. Milliseconds, closed-loop: from sending to the answer."""
-
-    route: str
-    calls: int
-    failures: int
-    median_ms: float
-
-
-@dataclass(frozen=True, slots=True)
 class Line:
     """One line of what the generator tells: one of these is there."""
 
     began: float | None = None  # monotonic clock of the machine
     outcome: Outcome | None = None
-    routes: tuple[Route, ...] | None = None
 
 
 PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)

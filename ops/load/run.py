@@ -18,7 +18,7 @@ from ops.load.calibration import Calibration, Target, calibrate
 from ops.load.driver import Watch, drive
 from ops.load.figures import SLO, Figures, figures
 from ops.load.pictures import write_pictures
-from ops.load.plan import Plan, Route
+from ops.load.plan import Plan
 from ops.load.teams import declare, write_keys
 from ops.load.trace import MIX, Mix, Request, Shape, Team, synthesize, zipf
 
@@ -54,7 +54,6 @@ class Measurement:
 
     Attributes:
         deadlines: Whether callers said when the result is of no use any more.
-        routes: By load: what locust counted.
     """
 
     command: str
@@ -68,7 +67,6 @@ class Measurement:
     deadlines: bool
     calibration: Calibration
     loads: Sequence[Figures]
-    routes: Mapping[str, Sequence[Route]]
 
 
 @contextmanager
@@ -141,7 +139,7 @@ def measure(
     began, clock = now(), time.monotonic()
     step("measuring what it can do")
     found = calibrate(target, mix, backlog_s, solos, folder, watch)
-    results, routes = [], {}
+    results = []
     for load in loads:
         step(f"{load.name} of {found.requests_s:.2f} requests/s")
         trace = load.trace(mix, found.requests_s, seconds, seed)
@@ -153,7 +151,6 @@ def measure(
         results.append(
             figures(load.name, load.times, seconds, trace, run.outcomes, mix.teams, found.solo_s, found.gflop_s)
         )
-        routes[load.name] = run.routes
     return Measurement(
         command=command,
         began=began,
@@ -166,7 +163,6 @@ def measure(
         deadlines=deadlines,
         calibration=found,
         loads=results,
-        routes=routes,
     )
 
 

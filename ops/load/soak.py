@@ -76,6 +76,11 @@ class Soaked:
         """What is not flat."""
         return [one for one in (*self.memory, *self.rest) if one.flat is False]
 
+    @property
+    def sound(self) -> bool:
+        """The books are clean, nothing grows, and all that was to be done to the platform was done."""
+        return self.books.clean and not self.leaks and not any(deed.failed for deed in self.deeds)
+
 
 def soak(
     folder: Path,
@@ -158,7 +163,7 @@ def _watched(
     watch: Watch,
     say: Callable[[str], None],
 ) -> tuple[Run, Sequence[Deed], Sequence[Sample]]:
-    """The run, with deeds meanwhile and a look every second, later every five."""
+    """The run, with deeds meanwhile and a look every second, later every five, and one when all is over."""
     samples: list[Sample] = []
     apart, due = min(5.0, max(1.0, seconds / 300)), 0.0
     with started(plan, folder) as (run, goes_on):
@@ -171,4 +176,5 @@ def _watched(
                     samples.append(take(rig, run.seconds))
                     due = run.seconds + apart
                 time.sleep(0.1)
+        samples.append(take(rig, run.seconds))  # of who came after the last kill, too
     return run, deeds.done, samples

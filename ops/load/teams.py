@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -28,10 +26,10 @@ def declare(rig: Rig, teams: Sequence[Team]) -> tuple[Mapping[str, str], Mapping
     file = rig.folder / "tenants.yaml"
     declared = [{"name": team.name, "weight": team.weight, "limits": {"queued_jobs": QUEUED}} for team in teams]
     file.write_text(yaml.safe_dump({"tenants": declared}))
-    _cnserve(rig, "tenants", "apply", "-f", str(file))
+    rig.cnserve("tenants", "apply", "-f", str(file))
 
     def keys(role: str) -> Mapping[str, str]:
-        return {team.name: _cnserve(rig, "keys", "create", team.name, "--role", role).strip() for team in teams}
+        return {team.name: rig.cnserve("keys", "create", team.name, "--role", role).strip() for team in teams}
 
     return keys("member"), keys("admin")
 
@@ -54,8 +52,3 @@ def rotate(url: str, admin: str, key: str, grace_s: float) -> str:
     path = f"{url}/v1/keys/{key.split('_')[1]}/rotate"
     answer = httpx.post(path, json={"grace": grace_s}, headers=headers, timeout=30)
     return str(answer.raise_for_status().json()["key"])
-
-
-def _cnserve(rig: Rig, *arguments: str) -> str:
-    command = [str(Path(sys.executable).with_name("cnserve")), *arguments]
-    return subprocess.run(command, env=rig.environment, check=True, capture_output=True, text=True).stdout

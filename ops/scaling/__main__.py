@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -15,7 +16,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ops.bench.report import now
+from ops.bench.report import now, stamp, typed
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of pydantic, about Ray's own models
@@ -110,7 +111,7 @@ def main(
     plot: Annotated[Path | None, typer.Option(help="Draw cost against attainment into this file.")] = None,
 ) -> None:
     """Tune each policy on three traces, then show what it does on three others."""
-    console = Console(stderr=True)
+    console, began = Console(stderr=True), now()
     tuned: dict[str, list[Point]] = {}
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for name, (make, axes) in GRIDS.items():
@@ -132,7 +133,8 @@ def main(
         draw(tuned, plot)
     if record:
         with RESULTS.open("a") as file:
-            file.write(f"\n## Samplers by work or by requests, {now()}\n\n`python -m ops.scaling`\n\n{text}\n")
+            command = typed("ops.scaling", sys.argv[1:])
+            file.write(f"\n## Samplers by work or by requests, {stamp(began)}\n\n`{command}`\n\n{text}\n")
 
 
 def table(found: Mapping[tuple[str, float], Point], defaults: Mapping[str, Point]) -> str:

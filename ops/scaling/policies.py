@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -128,6 +127,3 @@ class Always:
     def __call__(self, view: View) -> int:
         """Replicas from now on."""
         return self.number
-
-
-MakePolicy = Callable[[], Policy]

@@ -6,27 +6,18 @@ A process of its own, since it joins the platform's Ray; `CN_DATA_DIR` says wher
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
-from serve.deployments.environment import secure_ray
+from ops.faults.guest import guest
 
 LOOK_EVERY_S = 0.2
 
 
 def main(address: str) -> None:
     """Join, and tell."""
-    secure_ray(Path(os.environ["CN_DATA_DIR"]))
-    import ray
-    from ray import serve as ray_serve
-
-    from serve.deployments.names import NAME
-
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     ended = threading.Event()
 
     def until_the_end() -> None:
@@ -34,17 +25,21 @@ def main(address: str) -> None:
         ended.set()
 
     threading.Thread(target=until_the_end, daemon=True).start()
-    before: Mapping[str, int] | None = None
-    while not ended.wait(LOOK_EVERY_S):
-        application = ray_serve.status().applications.get(NAME)
-        deployment = None if application is None else application.deployments.get("sampler")
-        if deployment is None:
-            continue
-        now = {state: count for state, count in sorted(deployment.replica_states.items()) if count}
-        if now != before:
-            before = now
-            print(json.dumps({"at": time.time(), "samplers": now}), flush=True)
-    os._exit(0)  # Serve's handles have threads that would start another Ray when this one is left
+    with guest(address):
+        from ray import serve as ray_serve
+
+        from serve.deployments.names import NAME
+
+        before: Mapping[str, int] | None = None
+        while not ended.wait(LOOK_EVERY_S):
+            application = ray_serve.status().applications.get(NAME)
+            deployment = None if application is None else application.deployments.get("sampler")
+            if deployment is None:
+                continue
+            now = {state: count for state, count in sorted(deployment.replica_states.items()) if count}
+            if now != before:
+                before = now
+                print(json.dumps({"at": time.time(), "samplers": now}), flush=True)
 
 
 if __name__ == "__main__":

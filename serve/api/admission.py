@@ -192,7 +192,7 @@ def _size(request: ImagesRequest, picture: Picture | None, manifest: Manifest, s
         _check_area(request.width, request.height, settings, "width")
         return request.width, request.height
     native = manifest.native_size
-    if picture is None and request.resolution is None:
+    if picture is None and request.resolution is None and native.width * native.height <= settings.max_pixels_out:
         return native.width, native.height
     shape = (native.height, native.width) if picture is None else (picture.header.height, picture.header.width)
     resolution = request.resolution or min(native.width, native.height)

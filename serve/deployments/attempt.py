@@ -17,10 +17,13 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from serve.deployments.ask import Ask
 from serve.deployments.messages import Progress, Sampled, SamplerJob, StoredMaps
+from serve.deployments.outages import wait_out
 from serve.deployments.progress import ProgressWriter
 from serve.deployments.publication import png_parameters, steered
 from serve.jobs.store import JobResult, JobStore, Lease, StoredImage
 from serve.telemetry import DispatcherMetrics, Tracing, carry
+
+PUBLISH_AGAIN = (0.25, 8.0)  # seconds before a picture is published again, where artifacts were away: at first, at most
 
 
 class Attempt:
@@ -80,9 +83,10 @@ class Attempt:
             self._tracing.past("queue", job.trace, job.created_at, began)
         timings = {"queued": began - job.created_at}
         images: tuple[StoredImage, ...] = ()
-        if job.spec.controls:
-            self._maps = self._imaging.annotate.remote(job.tenant, job.spec, carry())
         with ExitStack() as afterwards:  # what no client waits for
+            if job.spec.controls:
+                self._maps = self._imaging.annotate.remote(job.tenant, job.spec, carry())
+                afterwards.callback(self._maps.cancel)
             try:
                 async with asyncio.TaskGroup() as tasks:
                     storing = tasks.create_task(self._store_maps())
@@ -146,9 +150,14 @@ class Attempt:
         job, seed = self._lease.job, self._lease.job.spec.seeds[event.index]
         compared = steered(job, event.index) if self._compares() else None
         maps = self._maps if compared is not None else None
-        stored: StoredImage = await self._imaging.publish.remote(
-            job.tenant, event.picture, seed, png_parameters(job, seed), compared, maps, carry()
-        )
+
+        async def publish() -> StoredImage:
+            made: StoredImage = await self._imaging.publish.remote(
+                job.tenant, event.picture, seed, png_parameters(job, seed), compared, maps, carry()
+            )
+            return made
+
+        stored = await wait_out(publish, lambda error: None, *PUBLISH_AGAIN)  # what was sampled is not made twice
         self._unstored -= 1
         if self._unstored:
             await self._ask(self._store.image_done, self._lease, event.index, stored)

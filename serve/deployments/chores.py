@@ -12,6 +12,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any
 
 from serve.api.descriptions import describe
@@ -122,7 +123,7 @@ class Chores:
         if now - self._orphans_at > ORPHANS_EVERY_S:
             self._orphans_at = now
             await condemn_orphans(self._store.retention, self._artifacts, now - ORPHANS_AFTER_S)
-        if deleted := await sweep(self._store.retention, self._artifacts):
+        if deleted := await sweep(self._store.retention, self._artifacts, partial(self._mine, SWEEPER, SWEEPER_TTL)):
             log.info("swept", extra={"artifacts": deleted})
 
     async def _mine(self, lock: str, ttl: float) -> bool:

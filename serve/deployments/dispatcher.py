@@ -18,6 +18,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import ray
@@ -31,6 +32,7 @@ from serve.deployments.demand import Demand
 from serve.deployments.fleet import Fleet
 from serve.deployments.gauges import Gauges
 from serve.deployments.instruments import RayInstruments
+from serve.deployments.outages import cause_of, wait_out
 from serve.deployments.progress import ProgressWriter
 from serve.errors import JobFailed, ServeError
 from serve.jobs.database import StoreUnavailable, open_database
@@ -211,20 +213,34 @@ class Dispatcher:
         assert task is not None
         try:
             with self._tracing.span("job", lease.job.trace, {"job": lease.job.id, "attempt": lease.attempt}):
-                await self._attempt(lease).run(lambda: self._sampled(task))
+                await self._make(lease, task)
         except LeaseLost:
             self._metrics.lost()
             log.warning("another dispatcher has the job now", extra={"job_id": lease.job.id})
-        except asyncio.CancelledError as error:
-            if task in self._unwanted:
-                with contextlib.suppress(LeaseLost):
-                    await self._ask(self._store.cancelled, lease)
-            elif task.cancelling():
+        except asyncio.CancelledError:
+            if task not in self._unwanted:
                 raise  # the lease is lost or this process ends: it runs out and the job is tried again
-            else:
-                await self._settle(lease, error)  # nobody here cancelled: so Ray tells of a replica that was stopped
-        except Exception as error:
-            await self._settle(lease, error)
+            with contextlib.suppress(LeaseLost):
+                await self._ask(self._store.cancelled, lease)
+
+    async def _make(self, lease: Lease, task: asyncio.Task[None]) -> None:
+        """Make what the job asks for. What is away meanwhile is no fault of it, and costs it no attempt."""
+
+        async def make() -> None:
+            self._unsampled[task] = max(1, lease.job.rows)
+            await self._attempt(lease).run(lambda: self._sampled(task))
+
+        def told(error: Exception) -> None:
+            log.warning("waiting for what is away", extra={"job_id": lease.job.id, "reason": str(cause_of(error))})
+
+        try:
+            await wait_out(make, told, *RETRY_PAUSE)
+        except LeaseLost:
+            raise
+        except (asyncio.CancelledError, Exception) as error:
+            if task.cancelling():
+                raise
+            await self._settle(lease, error)  # where nobody here cancelled, Ray tells of a replica that was stopped
 
     def _attempt(self, lease: Lease) -> Attempt:
         return Attempt(
@@ -241,15 +257,14 @@ class Dispatcher:
 
     async def _settle(self, lease: Lease, error: BaseException) -> None:
         """Tell a failure of the request, which would only repeat, from one of ours, which is tried again."""
-        cause = getattr(error, "cause", error)  # what a replica raised, out of Ray's wrapping
-        with contextlib.suppress(LeaseLost):
-            if isinstance(cause, ServeError) and cause.status < 500:
-                await self._ask(self._store.fail, lease, cause.problem())
-                return
-            log.exception("attempt failed", exc_info=error, extra={"job_id": lease.job.id, "attempt": lease.attempt})
-            first, longest = RETRY_PAUSE
-            await asyncio.sleep(min(first * 2 ** (lease.attempt - 1), longest))
-            await self._ask(self._store.retry, lease, JobFailed("The images could not be made.").problem())
+        cause = cause_of(error)
+        if isinstance(cause, ServeError) and cause.status < 500:
+            await self._ask(self._store.fail, lease, cause.problem())
+            return
+        log.exception("attempt failed", exc_info=error, extra={"job_id": lease.job.id, "attempt": lease.attempt})
+        first, longest = RETRY_PAUSE
+        await asyncio.sleep(min(first * 2 ** (lease.attempt - 1), longest))
+        await self._ask(self._store.retry, lease, JobFailed("The images could not be made.").problem())
 
     async def _cancel_what_was_asked(self) -> None:
         if self._running:
@@ -268,16 +283,12 @@ class Dispatcher:
             log.error("the end of an attempt was not written", exc_info=error, extra={"job_id": lease.job.id})
 
     async def _ask(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        """Call the store in a thread. While it is away, wait and call again: what was accepted is not given up."""
-        pause, longest = STORE_RETRY
-        while True:
-            try:
-                return await asyncio.to_thread(call, *arguments, **options)
-            except StoreUnavailable as error:
-                self._metrics.store_away()
-                log.warning("the store is away", extra={"reason": repr(error.__cause__)})
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, longest)
+        """Call the store in a thread, again while it is away: what was accepted is not given up."""
+        return await wait_out(partial(asyncio.to_thread, call, *arguments, **options), self._away, *STORE_RETRY)
+
+    def _away(self, error: Exception) -> None:
+        self._metrics.store_away()
+        log.warning("the store is away", extra={"reason": repr(error.__cause__)})
 
 
 def session_name() -> str:

@@ -44,6 +44,7 @@ class Imaging:
         cv2.setNumThreads(1)  # replicas are what runs in parallel here
         self._artifacts = ArtifactStore.open(settings.artifacts_url, settings.artifacts_options)
         self._decoder = Decoder(max_pixels=settings.max_pixels_in)
+        self._decoding = asyncio.Lock()  # one child decodes: who waits for it must not take the threads of others
         self._metrics = ImagingMetrics(RayInstruments())
         self._tracing = Tracing("imaging", settings.otlp_endpoint)
 
@@ -133,8 +134,9 @@ class Imaging:
         field = f"controls.{c}.{source}" + (f".{i}" if len(control.images) > 1 else "")
         if spec.kind == "map":
             field = source  # the request was about nothing else
-        with self._tracing.span("decode"), self._metrics.picture():
-            picture = await asyncio.to_thread(self._decoder.decode, data, field)
+        async with self._decoding:
+            with self._tracing.span("decode"), self._metrics.picture():
+                picture = await asyncio.to_thread(self._decoder.decode, data, field)
         with self._tracing.span("annotate"), self._metrics.annotate(control.annotator):
             return await asyncio.to_thread(
                 make_map, picture, control.annotator, control.parameters, spec.width, spec.height

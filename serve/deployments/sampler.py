@@ -32,6 +32,7 @@ from serve.deployments.messages import Maps, Progress, Sampled, SamplerJob
 from serve.engine.core import Batch, Image, Key
 from serve.engine.loop import Engine
 from serve.engine.scheduler import Scheduler
+from serve.imaging.maps import to_hint
 from serve.jobs.cost import cost
 from serve.jobs.pace import Pace, PaceLearner
 from serve.jobs.store import ServedModel
@@ -46,7 +47,7 @@ log = logging.getLogger(__name__)
 PROGRESS_EVERY = 0.5  # seconds; more would cost two hops each and show nothing new
 PREVIEW_EVERY = 1.0  # seconds, for each job
 CATCH_UP_WITHIN = 5.0  # seconds that a new replica waits for the dispatcher
-HELD_FOR = 60.0  # seconds, at most, in which pictures that were made are kept for who asked
+HELD_FOR = 600.0  # seconds, at most, in which pictures are kept for who asked: artifacts may be away
 SHOW_EVERY = 2.0  # seconds between looks at the engine and the GPU
 STALLED_AFTER = 300.0  # seconds without a heartbeat while there is work; above the slowest compile and load
 
@@ -95,9 +96,9 @@ class Sampler:
         last one, and who asked cancels it when it has them all. Leaving it earlier cancels what is left, within a step.
         """
         self._metrics.cache(hit := job.digest in self._shelf)
-        if not hit:
-            await _apart(self._ensure, job.digest, job.source)
-        step_gflop = cost(job.spec, self._shelf.get(job.digest).architecture).step_gflop / job.spec.n
+        # Held to the end: its images must not lose it to another bundle while they wait for seats.
+        pipeline = self._shelf.get(job.digest) if hit else await _apart(self._ensure, job.digest, job.source)
+        step_gflop = cost(job.spec, pipeline.architecture).step_gflop / job.spec.n
         images = _images(job, maps.pixels if maps is not None else [], self._settings.pinned_rows, step_gflop)
         inbox = Inbox(asyncio.get_running_loop(), images, self._metrics, self._tracing, job.trace)
         try:
@@ -143,11 +144,14 @@ class Sampler:
             raise RuntimeError("the engine is dead")
         if self._engine.heartbeat_age > STALLED_AFTER:
             raise RuntimeError(f"the engine has not finished a step for {self._engine.heartbeat_age:.0f} s")
+        if self._showing.done():  # a GPU that has lost its context fails every image, and this first
+            raise RuntimeError("the state of engine and GPU cannot be read") from self._showing.exception()
 
     async def _catch_up(self) -> None:
         """Prepare what is served now, so that a sampler which was added under load is warm when it gets its first job.
 
-        Where the dispatcher cannot be asked (it is starting too), its reconciler will tell all samplers.
+        Where the dispatcher cannot be asked (it is starting too), or the bundle not be had, its reconciler will tell
+        all samplers. To end here would do no good: Ray gives up after three times.
         """
         dispatcher = ray_serve.get_deployment_handle("dispatcher", ray_serve.get_replica_context().app_name)
         try:
@@ -156,7 +160,10 @@ class Sampler:
         except (TimeoutError, RayError, RayServeException):
             return
         if served is not None:
-            await self.prepare(served)
+            try:
+                await self.prepare(served)
+            except Exception:
+                log.exception("what is served could not be prepared", extra={"digest": served.digest})
 
     def _observe(self, batch: Batch, seconds: float) -> None:
         self._metrics.step(batch.rows, batch.bucket, seconds)
@@ -174,33 +181,36 @@ class Sampler:
                 self._metrics.memory({"used": used, "reserved": reserved, "free": free, "total": total})
             await asyncio.sleep(SHOW_EVERY)
 
-    def _ensure(self, digest: str, source: str) -> None:
+    def _ensure(self, digest: str, source: str) -> Pipeline:
         with self._preparing:
             if digest in self._shelf:
-                self._shelf.get(digest)  # it is in use: others go first
-                return
+                return self._shelf.get(digest)
             began = time.monotonic()
             outcome = "failed"
             try:
-                self._prepare(digest, source)
+                pipeline = self._prepare(digest, source)
                 outcome = "loaded"
             finally:
                 self._metrics.loaded(outcome, time.monotonic() - began)
+            return pipeline
 
-    def _prepare(self, digest: str, source: str) -> None:
+    def _prepare(self, digest: str, source: str) -> Pipeline:
         folder = self._settings.bundle_cache / digest.removeprefix("sha256:")
         if not folder.is_dir():
             # MLflow costs seconds and 200 MB to import: only a node that lacks the bundle pays them.
             from serve.registry.registry import Registry
 
-            Registry.from_settings(self._settings).fetch_source(source, digest, self._settings.bundle_cache)
-        pipeline = self._shelf.put(digest, folder)
-        size = Bundle.open(folder).manifest.native_size
-        warm(pipeline, size.width, size.height, self._settings.pinned_rows)
+            registry, cache = Registry.from_settings(self._settings), self._settings.bundle_cache
+            registry.fetch_source(source, digest, cache, self._shelf.digests)
+        return self._shelf.put(digest, folder)
 
     def _load(self, folder: Path) -> Pipeline:
+        """Load a bundle and run it once: one that does not run must not get onto the shelf."""
         dtype = None if self._settings.dtype == "auto" else getattr(torch, self._settings.dtype)
-        return Pipeline.load(folder, device=self._device, dtype=dtype)
+        pipeline = Pipeline.load(folder, device=self._device, dtype=dtype)
+        size = Bundle.open(folder).manifest.native_size
+        warm(pipeline, size.width, size.height, self._settings.pinned_rows)
+        return pipeline
 
 
 class Inbox:
@@ -322,11 +332,11 @@ def _images(
 
 
 def _hint(pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
-    """uint8 [H, W, 3] -> [3, H, W] in [0, 1]; one tensor per map, so that images which share it share its embedding.
+    """One tensor per map, so that images which share it share its embedding.
 
-    By NumPy: torch would make the event loop's thread a pool of its own (see `_apart`).
+    Made by NumPy: torch would make the event loop's thread a pool of its own (see `_apart`).
     """
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32) / 255)
+    return torch.from_numpy(to_hint(pixels))
 
 
 async def _apart(call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:

@@ -1,4 +1,4 @@
-"""The sweeper's round: what `retention` condemned is deleted. A leased loop calls it, one at a time.
+"""The sweeper's round: what `retention` condemned is deleted. Whoever holds the sweeper's lock calls it.
 
 A round that is cut off anywhere is finished by the next: what was condemned stays so until it is recorded as swept, and
 deleting twice is deleting once.
@@ -7,13 +7,19 @@ deleting twice is deleting once.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.retention import Retention
 
 
-async def sweep(retention: Retention, artifacts: ArtifactStore) -> int:
+async def sweep(retention: Retention, artifacts: ArtifactStore, mine: Callable[[], Awaitable[bool]]) -> int:
     """Expire what is due and delete the artifacts that are free to go.
+
+    Args:
+        retention: Of the database.
+        artifacts: Are deleted.
+        mine: Keeps the lock, or says that another has it; asked before each batch.
 
     Returns:
         How many artifacts were deleted.
@@ -22,7 +28,7 @@ async def sweep(retention: Retention, artifacts: ArtifactStore) -> int:
         pass
     await asyncio.to_thread(retention.forget)
     deleted = 0
-    while keys := await asyncio.to_thread(retention.condemned):
+    while await mine() and (keys := await asyncio.to_thread(retention.condemned)):
         await artifacts.delete(keys)
         await asyncio.to_thread(retention.swept, keys)
         deleted += len(keys)

@@ -148,7 +148,7 @@ class Reconciler:
         self._serving, self._warm = model, model.digest
 
     def _load(self, target: Resolved) -> ServedModel:
-        folder = self._registry.fetch(target, self._cache)
+        folder = self._registry.fetch(target, self._cache, () if self._serving is None else (self._serving.digest,))
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         return ServedModel(target.name, target.version, target.digest, manifest, target.source)
 

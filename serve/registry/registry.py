@@ -6,11 +6,13 @@ is stored is the bundle's own files, and what is fetched is refused unless it is
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +34,9 @@ LONGEST_PARAM = 6000  # characters that MLflow takes
 FOLDER = "bundle"  # of the run's artifacts
 DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+STAGING = ".fetching-"
+STALE_S = 3600.0  # after which nobody fetches into a folder any more
+KEPT = 3  # bundles in a cache, the one that is being fetched among them
 SOURCE = re.compile(rf"models:/({NAME.pattern})/([0-9]+)")
 
 
@@ -198,17 +203,18 @@ class Registry:
             raise VersionRefused(f"Version {version} of {self.name} has no digest but {digest!r}.")
         return Resolved(self.name, version, digest, f"models:/{self.name}/{version}")
 
-    def fetch(self, resolved: Resolved, cache: Path) -> Path:
+    def fetch(self, resolved: Resolved, cache: Path, keep: Collection[str] = ()) -> Path:
         """The bundle's folder in the cache, fetched if it isn't there; see `fetch_source`."""
-        return self.fetch_source(resolved.source, resolved.digest, cache)
+        return self.fetch_source(resolved.source, resolved.digest, cache, keep)
 
-    def fetch_source(self, source: str, digest: str, cache: Path) -> Path:
+    def fetch_source(self, source: str, digest: str, cache: Path, keep: Collection[str] = ()) -> Path:
         """`cache/<digest>`, downloaded and verified if it isn't there; a folder that is costs no call to MLflow.
 
         Args:
             source: `models:/<name>/<version>`.
             digest: `sha256:` and 64 hex digits: what the bundle must be, whatever the source holds.
             cache: Shared by the processes of a machine. A folder in it appears whole and verified, or not at all.
+            keep: Digests that are in use: of the others, those used last stay in the cache.
 
         Raises:
             NotRegistered: The version was deleted.
@@ -220,9 +226,11 @@ class Registry:
             raise VersionRefused(f"{source} is to have the digest {digest!r}, which is none.")
         folder = cache / matched[1]
         if _holds(folder, digest):
+            os.utime(folder)
             return folder
         cache.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".fetching-", dir=cache))
+        _make_room(cache, keep)
+        staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=cache))
         try:
             self._download(source, staging)
             try:
@@ -343,6 +351,20 @@ def _holds(folder: Path, digest: str) -> bool:
         return folder.is_dir() and Bundle.open(folder).digest == digest
     except BundleError:
         return False
+
+
+def _make_room(cache: Path, keep: Collection[str]) -> None:
+    """Delete the bundles used least recently, and what a process left that was killed while it fetched.
+
+    A pod that fills its disk is evicted. Whoever has a deleted bundle open keeps its bytes until it is done.
+    """
+    names = {digest.removeprefix("sha256:") for digest in keep}
+    by_use = sorted(cache.iterdir(), key=lambda entry: entry.stat().st_mtime, reverse=True)
+    staging = [entry for entry in by_use if entry.name.startswith(STAGING)]
+    spare = [entry for entry in by_use if entry not in staging and entry.name not in names]
+    stale = [entry for entry in staging if entry.stat().st_mtime < time.time() - STALE_S]
+    for entry in (*spare[max(0, KEPT - 1 - len(names)) :], *stale):
+        shutil.rmtree(entry, ignore_errors=True)
 
 
 def _publish(made: Path, folder: Path, digest: str, aside: Path) -> None:

@@ -80,4 +80,4 @@ class Gate:
         tenant = await to_thread.run_sync(self._tenants.get, name)
         if tenant is None:
             raise Forbidden("Your team is not declared here.")
-        return Principal(tenant.name, role, actor, tenant.limits, tenant.weight)
+        return Principal(tenant.name, role, actor, tenant.limits)

@@ -99,7 +99,7 @@ class Keys:
         if match is None:
             return None
         query = (
-            sa.select(keys, tenants.c.weight, tenants.c.limits)
+            sa.select(keys, tenants.c.limits)
             .join_from(keys, tenants, keys.c.tenant == tenants.c.name)
             .where(keys.c.id == match["id"], keys.c.revoked_at.is_(None), tenants.c.removed_at.is_(None))
         )
@@ -108,7 +108,7 @@ class Keys:
         right = hmac.compare_digest(_hash(match["secret"]), _NOBODY if row is None else row.hash)
         if row is None or not right:
             return None
-        principal = Principal(row.tenant, row.role, f"key:{row.id}", Limits.from_json(row.limits), row.weight)
+        principal = Principal(row.tenant, row.role, f"key:{row.id}", Limits.from_json(row.limits))
         return Holder(principal, _over(row, self._clock()))
 
     def list(self, tenant: str) -> Sequence[Key]:

@@ -21,14 +21,12 @@ class Principal:
         tenant: The team. It comes from here and from nowhere else in a request.
         actor: What the audit log calls it: `key:<id>`, `token:<subject>`, `anonymous`.
         limits: Of the team.
-        weight: Of the team's share.
     """
 
     tenant: str
     role: Role
     actor: str
     limits: Limits
-    weight: float
 
     def may(self, needed: Role) -> bool:
         """Whether its role is `needed`, or more."""

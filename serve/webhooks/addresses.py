@@ -10,6 +10,8 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from serve.webhooks.policy import Refused, Target
 
@@ -61,7 +63,17 @@ async def pin(target: Target, resolve: Resolver) -> Address:
     return addresses[0]
 
 
-async def system_resolver(host: str, port: int) -> list[str]:
-    """Ask the system, which prefers what this machine can reach. An address is its own answer."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
+def system_resolver(threads: int = 8) -> Resolver:
+    """Asks the system, which prefers what this machine can reach. An address is its own answer.
+
+    Args:
+        threads: Of its own: a name server that is silent holds them for long, and no one else's work may wait for that.
+    """
+    own = ThreadPoolExecutor(threads, "resolver")
+
+    async def resolve(host: str, port: int) -> list[str]:
+        ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(own, ask)
+        return [str(address[0]) for *_, address in found]
+
+    return resolve

@@ -36,7 +36,7 @@ class Sender:
 
     Args:
         hosts: See `policy`.
-        resolve: Asked once a delivery.
+        resolve: Asked once a delivery; the system when absent.
         tls: Whom to trust; the public authorities when absent.
         timeout_s: For all of a delivery.
     """
@@ -44,12 +44,12 @@ class Sender:
     def __init__(
         self,
         hosts: Sequence[str],
-        resolve: Resolver = system_resolver,
+        resolve: Resolver | None = None,
         tls: ssl.SSLContext | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._hosts = hosts
-        self._resolve = resolve
+        self._resolve = resolve or system_resolver()
         self._tls = tls or httpx.create_ssl_context(trust_env=False)
         self._timeout_s = timeout_s
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
@@ -33,8 +31,17 @@ class Running:
 
     def cnserve(self, *arguments: str) -> str:
         """Run the command line against this platform."""
-        command = [str(Path(sys.executable).with_name("cnserve")), *arguments]
-        return subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True).stdout
+        return self.rig.cnserve(*arguments)
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """A child ends with its input, or is killed."""
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 @pytest.fixture(scope="session")

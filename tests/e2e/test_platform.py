@@ -141,8 +141,17 @@ def test_a_truncated_picture_is_the_callers_error_and_named(platform: Any, photo
 
 
 def test_a_caller_who_leaves_frees_the_sampler(platform: Any) -> None:
+    request = {"prompt": "nobody waits for it", "steps": 100, "n": 4}
     with pytest.raises(httpx.ReadTimeout):
-        platform.client.post("/v1/images", json={"prompt": PROMPT, "steps": 100, "n": 4}, timeout=1.0)
+        platform.client.post("/v1/images", json=request, timeout=httpx.Timeout(60, read=1))
+    states: list[str] = []
+    deadline = time.monotonic() + 60
+    with Client(platform.rig.url, platform.rig.key) as client:
+        while states != ["cancelled"]:
+            assert time.monotonic() < deadline, states
+            time.sleep(0.1)
+            newest = client.jobs(limit=10)
+            states = [job.state for job in newest if job.parameters.get("prompt") == request["prompt"]]
     assert post(platform.client, {"prompt": PROMPT, "steps": 1}).status_code == 200
 
 

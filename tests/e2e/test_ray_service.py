@@ -1,6 +1,5 @@
 """What the chart hands to KubeRay, handed to a real Ray as KubeRay does it: by its REST API, with a token."""
 
-import contextlib
 import json
 import os
 import socket
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.e2e.conftest import end
 from tests.infra.charts import Charts, Missing, images, terraform
 
 pytestmark = pytest.mark.e2e
@@ -61,7 +61,7 @@ def ray_head(tmp_path):
     ) as head:
         assert head.stdout is not None
         yield f"http://{head.stdout.readline().strip()}"
-        head.communicate(input="", timeout=60)  # its input ends, and with it Ray
+        end(head)  # and with it Ray
 
 
 def ask(url, body=None, token=TOKEN):
@@ -74,6 +74,13 @@ def ask(url, body=None, token=TOKEN):
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
+
+
+def healthy(proxy):
+    try:
+        return ask(f"{proxy}/-/healthz")[0] == 200
+    except OSError:  # it does not listen yet
+        return False
 
 
 def test_kuberay_finds_the_cluster_ready_and_nobody_finds_a_route_to_the_platform(configuration, ray_head):
@@ -89,9 +96,8 @@ def test_kuberay_finds_the_cluster_ready_and_nobody_finds_a_route_to_the_platfor
             break
         time.sleep(0.5)  # Ray has no call that waits
     assert states == {"controlnet": "RUNNING", "health": "RUNNING"}
-    with contextlib.suppress(urllib.error.URLError):
-        while ask(f"{proxy}/-/healthz")[0] != 200 and time.monotonic() < deadline:
-            time.sleep(0.2)
+    while not healthy(proxy) and time.monotonic() < deadline:
+        time.sleep(0.2)
     assert ask(f"{proxy}/-/healthz") == (200, "success")  # KubeRay's question
     assert ask(f"{proxy}/health") == (200, "success")
     assert ask(f"{proxy}/")[0] == 404

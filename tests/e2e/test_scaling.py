@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from ops.faults.rig import Rig
 from serve.jobs.schema import events, jobs
+from tests.e2e.conftest import end
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -80,11 +81,10 @@ def samplers(rig: Rig) -> Iterator[Samplers]:
         env=rig.environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
         text=True,
     ) as process:
         yield Samplers(process)
-        process.communicate(input="", timeout=60)
+        end(process)
 
 
 def submit(client: httpx.Client, **changed: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ POD_KINDS = {"Deployment", "DaemonSet", "StatefulSet", "Job"}
 SERVING, MLFLOW = "22222222-2222-2222-2222-222222222222", "33333333-3333-3333-3333-333333333333"
 IMAGES = ("api", "cpu", "gpu", "mlflow", "devicePlugin", "dcgm", "collector", "postgresql")
 DIGESTS = {name: f"sha256:{i:064x}" for i, name in enumerate(IMAGES, start=1)}
+INGRESS = {"host": "images.example.com", "tlsSecret": "api-tls"}
 LIMITS = {
     "requests_per_minute": 600,
     "queued_jobs": 200,
@@ -132,8 +133,9 @@ class Charts:
         return Render(values, namespace, parsed(made))
 
     def file(self, name: str) -> dict[str, Any]:
-        """The umbrella's `values-<name>.yaml`."""
-        return yaml.safe_load((self.folder / "platform" / f"values-{name}.yaml").read_text())
+        """The umbrella's `values-<name>.yaml`, that of prod with the host that its command says."""
+        values = yaml.safe_load((self.folder / "platform" / f"values-{name}.yaml").read_text())
+        return merged(values, {"serving": {"api": {"ingress": INGRESS}}}) if name == "prod" else values
 
 
 def parsed(rendered: Mapping[str, str]) -> list[Document]:
@@ -177,8 +179,23 @@ def client(i: int) -> str:
 
 
 def images() -> dict[str, Any]:
-    """What a build of the images says: a digest each."""
-    return {"global": {"images": {name: {"digest": digest} for name, digest in DIGESTS.items()}}}
+    """A digest of each image, ours and others'."""
+    return merged(built(), foreign())
+
+
+def foreign() -> dict[str, Any]:
+    """What `ops/docker/foreign.sh` says: of images that have a registry of their own."""
+    known = yaml.safe_load((HELM / "platform" / "values.yaml").read_text())["global"]["images"]
+    return _digests(name for name, image in known.items() if "registry" in image)
+
+
+def built() -> dict[str, Any]:
+    """What `ops/docker/build.sh` says of the images that it builds."""
+    return _digests(("api", "cpu", "gpu", "mlflow"))
+
+
+def _digests(names: Iterable[str]) -> dict[str, Any]:
+    return {"global": {"images": {name: {"digest": DIGESTS[name]} for name in names}}}
 
 
 def teams(n: int) -> list[dict[str, Any]]:

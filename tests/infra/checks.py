@@ -20,6 +20,7 @@ SPOT = {"key": "kubernetes.azure.com/scalesetpriority", "value": "spot", "effect
 POOL = ("controlnet.io/pool", "gpu")
 PRIVILEGED = "gpu-system"  # the kubelet's sockets are host paths
 GPU = "nvidia.com/gpu"
+UNITS = {"": 1, "m": 1e-3, **{f"{prefix}i": 1024**power for power, prefix in enumerate("KMGT", start=1)}}
 MEANT = {"api": "api", "tenants": "api", "test": "api", "ray-head": "cpu", "ray-cpu": "cpu", "ray-sampler": "gpu"}
 FOREIGN = {"devicePlugin": "k8s-device-plugin", "dcgm": "dcgm-exporter", "collector": "opentelemetry-collector"}
 
@@ -110,13 +111,30 @@ def teams_have_quotas(render: Render) -> None:
 
 
 def disruptions_are_bounded(render: Render) -> None:
-    """A budget covers whatever runs for long, one budget each: two would block every eviction."""
+    """A budget covers whatever there are several of, one each: two would block every eviction.
+
+    Ray's pods have an owner without a `scale`: of those Kubernetes counts only who must stay, in whole numbers, which
+    is less than there are, since a drain must be able to take one.
+    """
     budgets = render.of("PodDisruptionBudget")
+    least = {
+        f"RayService/{s['metadata']['name']}/{group['groupName']}": group["minReplicas"]
+        for s in render.of("RayService")
+        for group in s["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    }
     for pod in render.pods():
         if pod.owner.split("/")[0] not in ("Deployment", "RayService") or "collector" in pod.owner:
             continue
         covering = [b for b in budgets if _covers(b, pod)]
-        assert len(covering) == 1, f"{pod.owner} has {len(covering)} budgets"
+        if pod.owner.startswith("RayService/"):
+            several = pod.labels["controlnet.io/component"] == "ray-cpu" and least[pod.owner] > 1
+            assert len(covering) == several, f"{pod.owner} has {len(covering)} budgets"
+            for budget in covering:
+                spec = {key: value for key, value in budget["spec"].items() if key != "selector"}
+                wanted = {"minAvailable": least[pod.owner] - 1, "unhealthyPodEvictionPolicy": "AlwaysAllow"}
+                assert spec == wanted, f"{pod.owner}: {spec}"
+        else:
+            assert len(covering) == 1, f"{pod.owner} has {len(covering)} budgets"
 
 
 def images_are_digests(render: Render) -> None:
@@ -163,6 +181,28 @@ def rays_resources_are_the_pods(render: Render) -> None:
             assert group["resources"]["CPU"] == limits["cpu"], group["groupName"]
             assert ("pixels" in group["resources"]) != ("sampling" in group["resources"]), group["groupName"]
             assert not ("pixels" in group["resources"] and GPU in limits), group["groupName"]
+
+
+def objects_fit_into_shared_memory(render: Render) -> None:
+    """Ray's objects are in /dev/shm, which has room for them and is part of the pod's memory: else they are on disk."""
+    for service in render.of("RayService"):
+        cluster = service["spec"]["rayClusterConfig"]
+        for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+            where = group.get("groupName", "head")
+            pod = group["template"]["spec"]
+            (container,) = pod["containers"]
+            (name,) = [mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == "/dev/shm"]
+            (volume,) = [volume["emptyDir"] for volume in pod["volumes"] if volume["name"] == name]
+            objects = group["rayStartParams"]["object-store-memory"]
+            assert volume["medium"] == "Memory", where
+            assert isinstance(objects, str), f"{where}: Ray's parameters are strings"
+            assert int(objects) < size(volume["sizeLimit"]) < size(container["resources"]["limits"]["memory"]), where
+
+
+def size(quantity: str) -> float:
+    """Kubernetes' spelling of a number, in units: bytes, cores."""
+    digits = quantity.rstrip("mkKMGTi")
+    return float(digits) * UNITS[quantity.removeprefix(digits)]
 
 
 def accounts_are_those_identities_trust(render: Render) -> None:
@@ -262,6 +302,7 @@ ALL = (
     ray_asks_for_its_token,
     gpus_and_taints_agree,
     rays_resources_are_the_pods,
+    objects_fit_into_shared_memory,
     accounts_are_those_identities_trust,
     selectors_select,
     references_exist,

@@ -30,5 +30,6 @@ WHO = {
     "postgresql": outside("10.64.9.4"),
     "redis": outside("10.64.8.4"),
     "storage": outside("20.60.1.1"),
+    "receiver": outside("203.0.113.9"),
     "metadata": outside("169.254.169.254"),
 }

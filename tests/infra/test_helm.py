@@ -3,7 +3,9 @@
 import itertools
 import json
 import re
+from collections import Counter
 from ipaddress import ip_network
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -16,6 +18,10 @@ from tests.infra.charts import (
     HELM,
     LIMITS,
     ROOT,
+    Charts,
+    built,
+    client,
+    foreign,
     images,
     merged,
     platform,
@@ -29,6 +35,8 @@ pytestmark = pytest.mark.infra
 
 MATRIX = list(itertools.product(ENVIRONMENTS, (0, 1, 20), (False, True)))
 IDS = [f"{environment}-{n}-{'dedicated' if dedicated else 'shared'}" for environment, n, dedicated in MATRIX]
+AZURE = ROOT / "docs" / "azure"
+HPA = "HorizontalPodAutoscaler"
 CHARTS = ("serving", "mlflow", "observability", "tenant", "gpu")
 
 
@@ -70,6 +78,101 @@ def test_prod_refuses_an_image_without_a_digest(charts):
     given = [charts.file("prod"), terraform(), images()]
     with pytest.raises(Exception, match=r"global\.images\.gpu\.digest is missing"):
         charts.render(*given, {"global": {"images": {"gpu": {"digest": ""}}}})
+
+
+def test_prod_asks_by_which_host_it_is_called(charts):
+    shipped = yaml.safe_load((HELM / "platform" / "values-prod.yaml").read_text())
+    with pytest.raises(Exception, match=r"ingress/(host|tlsSecret)"):
+        charts.render(shipped, terraform(), images())
+
+
+def commands():
+    """What the pages have one type to install the platform: their text, and the page."""
+    for page in (*sorted(AZURE.glob("*.md")), HELM / "README.md", HELM / "platform" / "values.yaml"):
+        text = re.sub(r"\\\n[# ]*", "", page.read_text())
+        for found in re.findall(r"helm (?:upgrade --)?install (?:\w+) k8s/helm/platform (.*)", text):
+            yield pytest.param(found, id=f"{page.name}-{'-'.join(re.findall(r'values-(.*?)[.]', found))}")
+
+
+def studio():
+    """The values of a team's own platform, as the page has them."""
+    text = re.search(r"# studio.yaml\n(.*?)```", (AZURE / "add-a-team.md").read_text(), re.DOTALL)[1]
+    return yaml.safe_load(text.replace("<its clientId in build/azure.json>", client(0)))
+
+
+def asked(render, clusters, apis):
+    """What the pods of a platform ask for, at most: of so many Ray clusters and api pods at once; and how many pods."""
+    cluster = _cluster(render)
+    _, samplers = json.loads(render.one("ConfigMap", "serving-settings")["data"]["CN_SAMPLER_REPLICAS"])
+    workers = {
+        f"RayService/serving/{group['groupName']}": group["maxReplicas"] for group in cluster["workerGroupSpecs"]
+    }
+    needed, pools = Counter(), set()
+    for pod in render.pods():
+        component = pod.labels["controlnet.io/component"]
+        if component == "ray-sampler" and component in pools:
+            continue  # a pool beside another: Serve wants so many in all
+        pools.add(component)
+        times = apis if component == "api" else 1
+        if pod.owner.startswith("RayService/"):
+            times = clusters * (samplers if component == "ray-sampler" else workers.get(pod.owner, 1))
+        beside = [cluster["autoscalerOptions"]] if component == "ray-head" else []
+        for container in (*pod.spec["containers"], *beside):
+            for key in ("cpu", "memory", checks.GPU):
+                needed[f"requests.{key}"] += times * checks.size(container["resources"]["requests"].get(key, "0"))
+            needed["limits.memory"] += times * checks.size(container["resources"]["limits"]["memory"])
+        needed["pods"] += times
+    return needed
+
+
+def test_a_teams_quota_on_the_page_holds_an_upgrade_of_its_platform(charts):
+    given = [charts.file("prod"), terraform(["studio"]), images()]
+    render = charts.render(*given, charts.file("dedicated"), studio(), name="studio", namespace="team-studio")
+    needed = asked(render, 2, render.one(HPA, "api")["spec"]["maxReplicas"] + 1)
+    said = yaml.safe_load(re.search(r"`teams: (\{studio: .*?\})`", (AZURE / "add-a-team.md").read_text())[1])
+    shared = charts.render(*given, {"tenants": [{"name": "studio"}], "teams": said})
+    hard = shared.one("ResourceQuota", "tenant")["spec"]["hard"]
+    assert {key: (n, hard[key]) for key, n in needed.items() if n > checks.size(hard[key])} == {}
+    for key in ("requests.cpu", "limits.memory"):
+        assert checks.size(hard[key]) < 1.2 * needed[key], key
+
+
+def test_kind_is_told_to_have_what_its_pods_ask_for(charts):
+    render = charts.render(charts.file("kind"), {"tenants": [{"name": "demo"}]})
+    page = (AZURE / "kind.md").read_text()
+    needed = asked(render, 1, 1)
+    told = {r"ask for (\d+) CPUs and (\d+) GiB": needed}
+    told[r"second cluster meanwhile, of (\d+) CPUs and (\d+) GiB"] = asked(render, 2, 1) - needed
+    for words, there in told.items():
+        cpus, memory = map(int, re.search(words, page).groups())
+        assert 0 <= cpus - there["requests.cpu"] < 1, words
+        assert 0 <= memory - there["requests.memory"] / 1024**3 < 1, words
+
+
+@pytest.mark.parametrize("command", list(commands()))
+def test_the_platform_is_rendered_from_the_files_that_the_pages_name(charts, command):
+    known = {
+        **{
+            f"k8s/helm/platform/{file.name}": yaml.safe_load(file.read_text())
+            for file in (HELM / "platform").glob("values-*.yaml")
+        },
+        "tenants.yaml": {"tenants": [{"name": "studio"}]},
+        "build/azure.json": terraform(["studio"]),
+        "build/images.yaml": built(),
+        "build/foreign-images.yaml": foreign(),
+        "studio.yaml": studio(),
+    }
+    names = [re.sub(r"^.*/(?=tenants.yaml)", "", name) for name in re.findall(r"-f (\S+)", command)]
+    namespace = re.search(r"-n(?:amespace)? (\S+)", command)[1]
+    said = {}
+    for path, value in re.findall(r"--set ([\w.]+)=(\S+)", command):
+        for key in reversed(path.split(".")):
+            value = {key: value}
+        said = merged(said, value)
+    render = charts.render(*(known[name] for name in names), said, namespace=namespace)
+    assert render.of("RayService")
+    if any("prod" in name for name in names):
+        checks.images_are_digests(render)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +232,20 @@ def test_the_platforms_own_namespace_is_restricted_and_known_to_the_registry():
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_the_registry_answers_by_every_name_that_is_used(rendered, environment):
+    server = pytest.importorskip("mlflow.server.security_utils")
+    render = rendered(environment, 1, False)[0]
+    (container,) = render.one("Deployment", "mlflow")["spec"]["template"]["spec"]["containers"]
+    (named,) = [entry["value"] for entry in container["env"] if entry["name"] == "MLFLOW_SERVER_ALLOWED_HOSTS"]
+    used = {render.one("ConfigMap", "serving-settings")["data"]["CN_MLFLOW_TRACKING_URI"]}
+    for page in AZURE.glob("*.md"):
+        used |= set(re.findall(r"MLFLOW_TRACKING_URI=(\S+)", page.read_text()))
+    assert len(used) > 1
+    refused = {url for url in used if not server.is_allowed_host_header(named.split(","), urlsplit(url).netloc)}
+    assert refused == set()
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_each_setting_is_one_of_the_programs(rendered, environment, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # no .env of the developer's
     data = rendered(environment, 1, False)[0].one("ConfigMap", "serving-settings")["data"]
@@ -141,6 +258,38 @@ def test_each_setting_is_one_of_the_programs(rendered, environment, monkeypatch,
     assert settings.sampler_gpus == (0 if environment == "kind" else 1)
     assert settings.artifacts_options == ({} if environment == "kind" else {"account_name": "cnstore"})
     assert {name: data[name] for name in ENVIRONMENT} == dict(ENVIRONMENT)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"ray": {"samplerReplicas": {"max": 7}}},
+        {"ray": {"imagingReplicas": {"max": 7}}},
+        {"settings": {"max_steps": 42}},
+        {"logLevel": "debug"},
+    ],
+    ids=lambda changed: json.dumps(changed),
+)
+def test_a_changed_setting_is_a_new_cluster(charts, changed):
+    given = [charts.file("prod"), terraform(), images()]
+    old, new = (_cluster(charts.render(*given, {"serving": other})) for other in ({}, changed))
+    assert old != new
+
+
+def test_a_chart_that_only_has_another_version_is_no_new_cluster(prod, tmp_path):
+    def bump(folder):
+        file = folder / "charts" / "serving" / "Chart.yaml"
+        file.write_text(re.sub(r"^appVersion: .*$", "appVersion: 9.9.9", file.read_text(), flags=re.MULTILINE))
+
+    later = Charts(tmp_path, bump)
+    render = later.render(later.file("prod"), terraform(["team0"]), images(), {"tenants": teams(1)})
+    assert render.one("RayService", "serving")["metadata"]["labels"]["app.kubernetes.io/version"] == "9.9.9"
+    assert _cluster(render) == _cluster(prod)
+
+
+def _cluster(render):
+    """What makes KubeRay start a second cluster when it changes."""
+    return render.one("RayService", "serving")["spec"]["rayClusterConfig"]
 
 
 def test_ray_serve_reads_the_configuration_and_its_deployments_are_the_programs(prod, monkeypatch):
@@ -330,6 +479,7 @@ SHUT = [
     *[("team0", "team1", 8000), ("team1", "team0", 8000), ("team1", "team0-api", 8000), ("team0", "api", 8000)],
     *[("team0-sampler", "head", 6379), ("sampler", "team0-sampler", 6379), ("team1", "team0-sampler", 8000)],
     *[("api", "metadata", 80), ("team1", "metadata", 80), ("sampler", "metadata", 443), ("stranger", "storage", 443)],
+    *[("dispatcher", "receiver", 8443), ("dispatcher", "receiver", 80)],
     *[("team1", "postgresql", 5432), ("api", "storage", 80), ("sampler", "storage", 22), ("operator", "api", 8000)],
 ]
 
@@ -347,6 +497,25 @@ def test_the_opening_is_there(walls, source, target, port):
 @pytest.mark.parametrize(("source", "target", "port"), SHUT)
 def test_the_wall_stands(walls, source, target, port):
     assert not allowed(walls, WHO[source], WHO[target], port)
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_webhooks_are_called_on_the_ports_that_their_hosts_name(charts, schemas, as_text):
+    hosts = ["hooks.example.com", "*.example.org:8443", "alerts.example.net:8443", "[::1]"]
+    settings = {"webhook_hosts": json.dumps(hosts) if as_text else hosts}
+    render = charts.render(charts.file("prod"), terraform(), images(), {"serving": {"settings": settings}})
+    assert not schemas.faults(render.one("NetworkPolicy", "serving-webhooks"))
+
+    def reach(source, target, port):
+        return allowed(render.documents, WHO[source], WHO[target], port)
+
+    assert reach("dispatcher", "receiver", 443)
+    assert reach("dispatcher", "receiver", 8443)
+    assert not reach("dispatcher", "receiver", 8444)
+    assert not reach("dispatcher", "metadata", 8443)
+    assert not reach("dispatcher", "postgresql", 8443)
+    assert not reach("sampler", "receiver", 8443)
+    assert not reach("api", "receiver", 8443)
 
 
 def test_everybody_who_needs_names_gets_them(walls):

@@ -109,6 +109,14 @@ MUTATIONS = [
         "only_nodes_reach_data",
     ),
     Mutation(
+        "rules that are evaluated",
+        "modules/observability/rules.tf",
+        "enabled     = true # likewise\n",
+        "",
+        "modules/observability",
+        "what_is_written_is_evaluated",
+    ),
+    Mutation(
         "no password at the registry",
         "modules/registry/main.tf",
         "admin_enabled = false",

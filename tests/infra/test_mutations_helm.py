@@ -133,8 +133,13 @@ MUTATIONS = [
     Mutation(
         "the api's budget", f"{SERVING}/api.yaml", "kind: PodDisruptionBudget", "", checks.disruptions_are_bounded
     ),
+    Mutation("the workers' budget", f"{SERVING}/rayservice.yaml", "name: ray-cpu", "", checks.disruptions_are_bounded),
     Mutation(
-        "the workers' budget", f"{SERVING}/rayservice.yaml", "name: ray-workers", "", checks.disruptions_are_bounded
+        "a budget that Kubernetes can count",
+        f"{SERVING}/rayservice.yaml",
+        "minAvailable: {{ sub (int $ray.cpu.replicas.min) 1 }}",
+        "maxUnavailable: 1",
+        checks.disruptions_are_bounded,
     ),
     Mutation(
         "the registry's budget",
@@ -256,6 +261,13 @@ MUTATIONS = [
         checks.rays_resources_are_the_pods,
     ),
     Mutation(
+        "Ray's objects are in memory",
+        f"{SERVING}/_serving.tpl",
+        'object-store-memory: "1000000000"',
+        'object-store-memory: "2400000000"',
+        checks.objects_fit_into_shared_memory,
+    ),
+    Mutation(
         "memory has a limit",
         f"{SERVING}/_serving.tpl",
         "resources: {{- toYaml .resources | nindent 8 }}",
@@ -279,7 +291,7 @@ MUTATIONS = [
 ]
 
 OBJECTS = ("name: tenant-default-deny", "name: serving-default-deny", "name: mlflow-default-deny")
-OBJECTS += ("name: ray-workers", "kind: PodDisruptionBudget")
+OBJECTS += ("name: ray-cpu", "kind: PodDisruptionBudget")
 
 
 def broken(mutation: Mutation) -> Callable[[Path], None]:

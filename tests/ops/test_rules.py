@@ -93,6 +93,13 @@ def test_a_rule_asks_for_metrics_that_exist(rule: dict[str, Any]) -> None:
     assert requires == {rule.get("labels", {}).get("requires")} - {None}
 
 
+def test_a_sampler_has_one_gpu_as_the_rule_of_lost_ones_counts() -> None:
+    values = sorted((ROOT / "k8s" / "helm").rglob("values*.yaml"))
+    serving = [loaded.get("serving", loaded) for file in values if (loaded := yaml.safe_load(file.read_text()))]
+    groups = [group for each in serving for group in each.get("ray", {}).get("samplers", [])]
+    assert {group["gpus"] for group in groups} == {0, 1}
+
+
 def test_the_objective_of_time_is_a_bucket() -> None:
     """Else the share of images in time could not be told."""
     assert TO_IMAGE_S in METRICS["cn_job_seconds"].buckets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import queue
 from dataclasses import replace
 from pathlib import Path
@@ -135,6 +136,20 @@ def test_the_shelf_drops_what_was_used_longest_ago(pipeline: Pipeline) -> None:
     shelf.put("c", Path("c"))
     assert ("a" in shelf, "b" in shelf, "c" in shelf) == (True, False, True)
     assert loads == ["a", "b", "c"]
+
+
+def test_a_bundle_that_left_the_shelf_is_there_for_who_holds_it(tmp_path: Path) -> None:
+    shelf = Shelf(1, tiny_pipeline)
+    held = shelf.put("a", tmp_path)
+    shelf.put("b", tmp_path)
+    assert "a" not in shelf
+    assert shelf.get("a") is held
+    assert shelf.put("a", tmp_path) is held
+    shelf.put("b", tmp_path)
+    del held
+    gc.collect()
+    with pytest.raises(KeyError):
+        shelf.get("a")
 
 
 def test_what_was_asked_for_last_stays_however_large(pipeline: Pipeline) -> None:

@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
+from statistics import median
 
+from ops.bench.figure import percentile
 from ops.bench.gpu import naive
 from ops.bench.gpu.engine import Engine, Run, Way
-from ops.bench.gpu.lanes import median, percentile, tuned
+from ops.bench.gpu.lanes import tuned
 from ops.bench.gpu.networks import Image, Images, Networks
 
 SETTLING = 2  # steps at the start of a run that are not timed

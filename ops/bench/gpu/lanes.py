@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
+from statistics import median
 from typing import Generic, TypeVar
 
 import torch
@@ -92,16 +92,6 @@ def synchronise(device: torch.device) -> None:
 def tuned(benchmark: bool) -> AbstractContextManager[None]:
     """Whether cuDNN tries its convolutions out before it chooses one."""
     return torch.backends.cudnn.flags(enabled=True, benchmark=benchmark, deterministic=False, allow_tf32=False)
-
-
-def median(values: Sequence[float]) -> float:
-    """Of at least one value."""
-    return statistics.median(values)
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that `share` of all do not exceed."""
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, side: int) -> float:

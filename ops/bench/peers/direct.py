@@ -6,12 +6,10 @@ GCS_ADDRESS DATABASE_URL`, with `CN_DATA_DIR` in the environment. It answers eac
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from pathlib import Path
 
-from serve.deployments.environment import secure_ray
+from ops.faults.guest import guest
 from serve.jobs.database import open_database
 from serve.jobs.spec import JobSpec
 from serve.jobs.store import JobStore, ServedModel
@@ -23,17 +21,13 @@ SPEC = JobSpec(
 
 def main(address: str, database_url: str) -> None:
     """Join, then call as often as one is asked."""
-    secure_ray(Path(os.environ["CN_DATA_DIR"]))
-    import ray
-
-    ray.init(address=address, log_to_driver=False)
-    database = open_database(database_url)
-    served = JobStore(database).serving()
-    database.dispose()
-    assert served is not None
-    for number, _ in enumerate(sys.stdin):
-        print(call(served, f"direct-{number}"), flush=True)
-    os._exit(0)  # Serve's handles have threads that would start another Ray when this one is left
+    with guest(address):
+        database = open_database(database_url)
+        served = JobStore(database).serving()
+        database.dispose()
+        assert served is not None
+        for number, _ in enumerate(sys.stdin):
+            print(call(served, f"direct-{number}"), flush=True)
 
 
 def call(served: ServedModel, job_id: str) -> float:

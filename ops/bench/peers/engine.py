@@ -23,6 +23,7 @@ import torch
 
 from ops.bench.bodies import Body
 from ops.bench.crowds import Specs
+from ops.bench.peers.process import answer
 from ops.bench.peers.request import spec_of
 from ops.bench.runs import Crowd, engine_of, image_of, model_of, one_at_a_time
 from ops.bench.subjects import Subject, demo
@@ -81,14 +82,10 @@ class EngineProcess:
         Raises:
             RuntimeError: The process has ended; standard error says why.
         """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         file = Path(self._folder.name) / "pictures.npz"
-        print(json.dumps({"way": way, "bodies": bodies, "file": str(file)}), file=self._process.stdin, flush=True)
-        if not (answer := self._process.stdout.readline()):
-            raise RuntimeError(f"the engine's process ended with {self._process.wait()}")
+        seconds = json.loads(answer(self._process, json.dumps({"way": way, "bodies": bodies, "file": str(file)})))
         with np.load(file) as pictures:
-            return Made(json.loads(answer), dict(pictures.items()))
+            return Made(seconds, dict(pictures.items()))
 
 
 def main(threads: str) -> None:

@@ -1,4 +1,4 @@
-"""A peer that listens: started, waited for, and ended with all that it started."""
+"""A peer from outside. One that listens is started, waited for, and ended with all that it started."""
 
 from __future__ import annotations
 
@@ -38,6 +38,24 @@ def batched(threads: int) -> Iterator[str]:
         _running("batched", [str(port), folder, str(threads)], port) as url,
     ):
         yield url
+
+
+def answer(peer: subprocess.Popen[str], line: str) -> str:
+    """The line that a peer answers a line of its input with.
+
+    Raises:
+        RuntimeError: It has ended; standard error says why.
+    """
+    assert peer.stdin is not None
+    assert peer.stdout is not None
+    try:
+        print(line, file=peer.stdin, flush=True)
+    except BrokenPipeError:
+        with contextlib.suppress(BrokenPipeError):
+            peer.stdin.close()  # with what is in its buffer, which would raise again later
+    if not (said := peer.stdout.readline()):
+        raise RuntimeError(f"the peer ended with {peer.wait()}")
+    return said
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from ops.bench.figure import Figure
-from ops.bench.report import Report, record
+from ops.bench.report import Report, record, typed
 from ops.bench.table import Table
 
 
@@ -63,3 +63,10 @@ def test_a_section_is_put_before_earlier_ones(report: Report, tmp_path: Path) ->
     assert "| conv | 0.512 |" in text
     assert 'C1: {"rate": 3.142}' in text
     assert "A shared machine." in text
+
+
+def test_a_command_is_told_without_its_secrets() -> None:
+    arguments = ["--url", "http://a b", "--key", "cn_1_x", "--key=cn_2_y"]
+    told = typed("ops.load", arguments, ["cn_1_x", "cn_2_y"])
+    assert told == "python -m ops.load --url 'http://a b' --key '***' '--key=***'"
+    assert typed("ops.load", []) == "python -m ops.load"

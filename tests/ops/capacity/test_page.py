@@ -8,7 +8,7 @@ from controlnet.architecture import SD15
 from ops.bench.table import Table
 from ops.capacity import plots
 from ops.capacity.fast import simulate_fast
-from ops.capacity.limits import Limit, in_gpus, pictures, store
+from ops.capacity.limits import Limit, _rate, in_gpus, pictures, store
 from ops.capacity.page import PAGE, put, put_tables
 from ops.capacity.policy import Policy
 from ops.capacity.prices import read_prices
@@ -62,6 +62,11 @@ def test_the_store_is_measured_with_jobs_that_end(tmp_path: Path) -> None:
     submitted, carried = store(f"sqlite:///{tmp_path / 'jobs.db'}", seconds=0.5)
     assert submitted > 0
     assert carried > 0
+
+
+def test_a_rate_is_of_the_time_that_there_was_work() -> None:
+    work = iter([1] * 60)
+    assert _rate(lambda: next(work, 0), seconds=60.0) > 1.5
 
 
 def test_pictures_are_encoded_and_stored() -> None:

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import distribution, distributions, packages_distributions
@@ -148,3 +149,62 @@ def test_the_workstations_prometheus_relabels_as_the_charts_does():
     ray = yaml.safe_load((DOCKER / "prometheus.yaml").read_text())["scrape_configs"][1]
     for rule in ray["metric_relabel_configs"]:
         assert f"regex: {rule['regex']}" in chart
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A copy of what the scripts read, and a `docker` that says what it was asked about."""
+    for path in ("ops/docker/build.sh", "ops/docker/foreign.sh", "k8s/helm/platform/values.yaml"):
+        to = tmp_path / path
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, to)
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(FAKE)
+    docker.chmod(0o755)
+    return tmp_path
+
+
+FAKE = """#!/bin/sh
+case $1 in
+  inspect) image=${4##*/}; echo "x@sha256:$(printf %064d ${#image})" ;;
+  buildx) echo "sha256:$(printf %064d ${#4})" ;;
+esac
+"""
+
+
+def run(tree, script, *arguments, **environment):
+    environment = {"PATH": f"{tree / 'bin'}:/usr/bin:/bin", **environment}
+    subprocess.run([tree / "ops" / "docker" / script, *arguments], env=environment, check=True, cwd="/")
+
+
+def written(tree, name):
+    return yaml.safe_load((tree / "build" / name).read_text())["global"]["images"]
+
+
+def build(tree, *names, registry="r.azurecr.io"):
+    run(tree, "build.sh", *names, BASE="localhost/base", TORCH_CPU_INDEX="", REGISTRY=registry, BUILDER="docker")
+
+
+def test_an_image_that_is_built_later_joins_the_others(tree):
+    build(tree, "api", "gpu")
+    build(tree, "mlflow")
+    build(tree, "api")
+    assert written(tree, "images.yaml").keys() == {"api", "gpu", "mlflow"}
+
+
+def test_another_registry_has_none_of_their_digests(tree):
+    build(tree, "api")
+    build(tree, "gpu", registry="other.azurecr.io")
+    assert written(tree, "images.yaml").keys() == {"gpu"}
+
+
+def test_the_images_of_others_are_looked_up_by_the_charts_tags(tree):
+    run(tree, "foreign.sh")
+    images = yaml.safe_load((ROOT / "k8s/helm/platform/values.yaml").read_text())["global"]["images"]
+    foreign = {name: image for name, image in images.items() if "registry" in image}
+    names = {name: "{registry}/{repository}:{tag}".format(**image) for name, image in foreign.items()}
+    assert written(tree, "foreign-images.yaml") == {
+        name: {"digest": f"sha256:{len(image):064d}"} for name, image in names.items()
+    }
+    assert foreign.keys() | {"api", "cpu", "gpu", "mlflow"} == images.keys()

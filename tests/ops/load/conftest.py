@@ -37,11 +37,13 @@ class FakeApi:
 
     Attributes:
         takes_s: Of each request for images.
+        meanwhile: Done before each of these is answered.
         answers: By method and path: what is answered first, one after the other, instead.
         cut: A stream of events is cut off after its second event, unless it was resumed.
     """
 
     takes_s: float = 0.0
+    meanwhile: Callable[[], object] = lambda: None
     answers: dict[tuple[str, str], list[tuple[int, str]]] = field(default_factory=dict)
     cut: bool = False
     seen: list[tuple[float, str, str, dict[str, str], dict[str, Any]]] = field(default_factory=list)
@@ -66,6 +68,7 @@ def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
                 status, kind = waiting.pop(0)
                 self.reply(status, {"type": f"/problems/{kind}"})
             elif self.path == "/v1/images":
+                api.meanwhile()
                 time.sleep(api.takes_s)
                 picture = {"b64": base64.b64encode(PIXEL).decode()}
                 self.reply(200, {"job": f"job_{len(api.seen)}", "images": [picture] * body["n"]})

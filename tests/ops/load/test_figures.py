@@ -54,6 +54,21 @@ def test_goodput_counts_what_was_refused_failed_or_never_told_against_the_platfo
     assert (found.unfinished, found.missing) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("outcomes", "sound"),
+    [
+        ([outcome()], True),
+        ([outcome(end="refused", reason="429 quota-exceeded")], True),
+        ([outcome(faults=(Fault(1.0, "POST /v1/jobs", "500 internal"),))], False),
+        ([outcome(end="failed", reason="500 internal")], False),
+        ([outcome(end="unfinished")], False),
+        ([], False),
+    ],
+)
+def test_a_load_is_sound_where_everybody_was_answered(outcomes: list[Outcome], sound: bool) -> None:
+    assert count([request()], outcomes).sound is sound
+
+
 def test_whoever_meant_to_cancel_is_in_no_share() -> None:
     requests = [
         request(0),

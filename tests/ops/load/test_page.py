@@ -10,7 +10,7 @@ import pytest
 from ops.load import page
 from ops.load.calibration import Calibration
 from ops.load.figures import figures
-from ops.load.plan import Fault, Route
+from ops.load.plan import Fault
 from ops.load.run import Load, Measurement
 from ops.load.trace import MIX
 from ops.load.work import gflop
@@ -44,7 +44,6 @@ def measurement() -> Measurement:
         deadlines=True,
         calibration=Calibration(2.0 * gflop(SHAPE), gflop(SHAPE), SOLO, 100),
         loads=loads,
-        routes={"0.5x": [Route("POST /v1/jobs", 3, 0, 4.0)]},
     )
 
 

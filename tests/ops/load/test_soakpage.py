@@ -66,3 +66,11 @@ def test_what_grows_is_told(soaked: Soaked) -> None:
 def test_books_are_clean_only_where_nothing_is_wrong(wrong: dict[str, object]) -> None:
     assert BOOKS.clean
     assert not replace(BOOKS, **wrong).clean  # type: ignore[arg-type]
+
+
+def test_a_soak_is_sound_where_all_was_done_and_nothing_grew(soaked: Soaked) -> None:
+    assert not soaked.sound
+    flat = replace(soaked, memory=[], rest=[])
+    assert flat.sound
+    assert not replace(flat, deeds=[Deed(20.0, 22.0, "kill sampler", "there is no sampler to kill")]).sound
+    assert not replace(flat, books=replace(BOOKS, missing=1)).sound

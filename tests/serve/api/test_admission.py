@@ -53,6 +53,14 @@ def test_a_picture_gives_the_shape_and_the_model_the_short_side(
     assert (spec.width, spec.height) == size
 
 
+def test_the_native_size_has_the_same_bound(manifest: Manifest, settings: Settings) -> None:
+    less = settings.model_copy(update={"max_pixels_out": 96 * 96})
+    request = ImagesRequest.model_validate({"prompt": "a gear"})
+    with pytest.raises(InvalidRequest) as caught:
+        settle(request, Uploads(), manifest, less, lambda: 1)
+    assert caught.value.field == "resolution"
+
+
 def test_resolution_is_the_short_side(admit: Any) -> None:
     spec = admit(controls=[canny(image=b64(picture(64, 96)))], resolution=64).spec
     assert (spec.width, spec.height) == (64, 96)

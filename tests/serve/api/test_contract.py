@@ -42,7 +42,6 @@ BOUNDED = settings(
     stateful_step_count=6,
     derandomize=True,
     database=None,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 

@@ -41,15 +41,25 @@ class Method:
         self.remote = remote
 
 
+class Answer:
+    """What `annotate` gives: handed on, never read."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
 class Imaging:
     """Stands for the imaging handle. A test may queue errors for its next calls."""
 
     def __init__(self) -> None:
         self.annotate, self.store_maps = Method(self._annotate), Method(self._store_maps)
         self.publish = Method(self._publish)
-        self.annotated: list[object] = []  # what answered: the dispatcher hands it on unread
+        self.annotated: list[Answer] = []
         self.seen: list[object] = []  # along with each picture
-        self.prepare_errors: deque[Exception] = deque()
+        self.map_errors: deque[Exception] = deque()
         self.publish_errors: deque[Exception] = deque()
         self.parameters: list[Mapping[str, Any]] = []
         self.steered: list[Steered | None] = []
@@ -68,14 +78,14 @@ class Imaging:
         self._stores_maps.clear()
         return self._stores_maps
 
-    def _annotate(self, tenant: str, spec: JobSpec, trace: str | None) -> object:
-        self.annotated.append(object())
+    def _annotate(self, tenant: str, spec: JobSpec, trace: str | None) -> Answer:
+        self.annotated.append(Answer())
         return self.annotated[-1]
 
     async def _store_maps(self, tenant: str, spec: JobSpec, maps: object, trace: str | None) -> StoredMaps:
         await self._stores_maps.wait()
-        if self.prepare_errors:
-            raise self.prepare_errors.popleft()
+        if self.map_errors:
+            raise self.map_errors.popleft()
         return StoredMaps(self.maps, seconds=0.5)
 
     async def _publish(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 import time
 from dataclasses import asdict, replace
 
@@ -23,6 +24,7 @@ from serve.jobs.database import StoreUnavailable
 from serve.jobs.pace import Pace
 from serve.jobs.spec import JobSpec
 from serve.jobs.store import READY, JobStore, Lease, ModelVersion, ServedModel
+from serve.registry.registry import RegistryUnreachable
 from serve.telemetry import Tracing
 from tests.serve.deployments.conftest import MAPS, Platform
 
@@ -31,7 +33,7 @@ SERVED = ServedModel("demo", "3", "sha256:aa", {}, "models:/demo/3")
 
 def wrapped(error: Exception) -> Exception:
     """As the awaiting caller of a replica gets it."""
-    wrapping: Exception = RayTaskError("prepare", "its traceback", error).as_instanceof_cause()
+    wrapping: Exception = RayTaskError("store_maps", "its traceback", error).as_instanceof_cause()
     return wrapping
 
 
@@ -137,14 +139,14 @@ async def test_the_sampler_gets_what_the_job_is_pinned_to(platform: Platform, sp
 
 async def test_a_fault_of_the_request_fails_the_job_with_its_problem(platform: Platform, spec: JobSpec) -> None:
     error = InvalidRequest("This is no picture.", field="controls.0.image")
-    platform.imaging.prepare_errors.append(wrapped(error))
+    platform.imaging.map_errors.append(wrapped(error))
     platform.start()
     job = await platform.ended(platform.submit(spec))
     assert (job.state, job.error) == ("failed", error.problem())
 
 
 async def test_a_fault_of_the_request_is_not_tried_again(platform: Platform, spec: JobSpec) -> None:
-    platform.imaging.prepare_errors.append(wrapped(InvalidRequest("This is no picture.")))
+    platform.imaging.map_errors.append(wrapped(InvalidRequest("This is no picture.")))
     platform.start()
     assert (await platform.ended(platform.submit(spec))).attempt == 1
 
@@ -176,6 +178,56 @@ async def test_a_call_that_a_replica_cancelled_is_tried_again(platform: Platform
     (await platform.sampler.streams.get()).send(asyncio.CancelledError())
     (await platform.sampler.streams.get()).finish()
     assert (await platform.ended(job)).state == "succeeded"
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("full", retry_after_s=1), RegistryUnreachable("away")])
+async def test_what_is_away_costs_a_job_no_attempt(platform: Platform, spec: JobSpec, error: Exception) -> None:
+    platform.start()
+    job = platform.submit(spec)
+    for _ in range(3):
+        (await platform.sampler.streams.get()).send(wrapped(error))
+    (await platform.sampler.streams.get()).finish()
+    ended = await platform.ended(job)
+    assert (ended.state, ended.attempt) == ("succeeded", 1)
+
+
+async def test_a_picture_that_could_not_be_stored_is_not_sampled_again(platform: Platform, spec: JobSpec) -> None:
+    away = StoreUnavailable("full", retry_after_s=1)
+    platform.imaging.publish_errors.extend([wrapped(away), wrapped(away)])
+    platform.start()
+    job = platform.submit(spec)
+    (await platform.sampler.streams.get()).finish()
+    assert (await platform.ended(job)).state == "succeeded"
+    assert platform.sampler.streams.empty()
+
+
+def test_what_tells_of_an_outage_crosses_processes() -> None:
+    for error in (StoreUnavailable("full", retry_after_s=1), RegistryUnreachable("away")):
+        assert type(pickle.loads(pickle.dumps(error))) is type(error)
+
+
+async def test_a_job_that_ends_early_withdraws_its_maps(platform: Platform, spec: JobSpec) -> None:
+    platform.imaging.hold_maps()
+    platform.start()
+    job = platform.submit(spec)
+    await platform.sampler.streams.get()
+    platform.store.request_cancel(job.id, "acme")
+    assert (await platform.ended(job)).state == "cancelled"
+    assert [maps.cancelled for maps in platform.imaging.annotated] == [True]
+
+
+async def test_a_job_is_cancelled_between_two_attempts(
+    platform: Platform, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_PAUSE", (60.0, 60.0))
+    failed = asyncio.Event()
+    monkeypatch.setattr(module.log, "exception", lambda *_, **__: failed.set())
+    platform.start()
+    job = platform.submit(spec)
+    (await platform.sampler.streams.get()).send(RayActorError())
+    await failed.wait()
+    platform.store.request_cancel(job.id, "acme")
+    assert (await platform.ended(job)).state == "cancelled"
 
 
 async def test_a_job_that_used_its_attempts_up_is_set_aside(platform: Platform, spec: JobSpec) -> None:

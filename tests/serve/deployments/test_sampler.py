@@ -27,6 +27,7 @@ from serve.engine.core import Batch, EngineDead, Image, Key, Listener
 from serve.jobs.cost import cost
 from serve.jobs.pace import Pace, PaceLearner
 from serve.jobs.spec import JobSpec
+from serve.sampler import Shelf
 from serve.telemetry import Tracing
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -306,6 +307,40 @@ def test_the_setting_decides_the_numbers_that_networks_compute_in(
     sampler._tracing = Tracing("sampler", None)
     sampler._settings, sampler._device = Settings(data_dir=tmp_path, dtype=setting), torch.device("cpu")
     assert sampler._load(DEMO).unet.out[2].weight.dtype is dtype
+
+
+def test_a_bundle_that_does_not_run_never_gets_onto_the_shelf(
+    sampler: Sampler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(module, "warm", fail)
+    loads: list[str] = []
+    sampler._metrics.loaded = lambda outcome, seconds: loads.append(outcome)  # type: ignore[method-assign]
+    sampler._preparing, sampler._device = threading.Lock(), torch.device("cpu")
+    sampler._shelf = Shelf(1 << 30, sampler._load)
+    (tmp_path / "bundles").mkdir(exist_ok=True)
+    monkeypatch.setattr(type(sampler._settings), "bundle_cache", property(lambda _: DEMO.parent))
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="out of memory"):
+            sampler._ensure(f"sha256:{DEMO.name}", "models:/demo/3")
+    assert loads == ["failed", "failed"]
+    assert sampler._shelf.digests == []
+
+
+async def test_a_sampler_that_cannot_read_its_gpu_is_not_healthy(sampler: Sampler, engine: Engine) -> None:
+    async def lost() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    engine.alive, engine.heartbeat_age = True, 0.0  # type: ignore[attr-defined]
+    sampler._showing = asyncio.create_task(asyncio.sleep(60))
+    sampler.check_health()
+    sampler._showing.cancel()
+    sampler._showing = asyncio.create_task(lost())
+    await asyncio.wait({sampler._showing})
+    with pytest.raises(RuntimeError, match="cannot be read"):
+        sampler.check_health()
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from tests.serve.engine.conftest import LARGE, PINNED, SMALL, Arithmetic, Payloa
 KEYS = (SMALL, LARGE, PINNED, Key(64, 64, "sha256:bb"))
 TERMINAL = {"finished", "failed", "cancelled"}
 
-# No deadline, no judgement of speed: the machine may be shared.
-often = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# No judgement of speed: the machine may be shared.
+often = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 asked = st.tuples(
     st.sampled_from(KEYS),

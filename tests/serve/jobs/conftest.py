@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from ops.services import Postgres
 from serve.jobs.database import durable, open_database
 from serve.jobs.schema import metadata
 from serve.jobs.spec import ControlSpec, JobSpec
 from serve.jobs.store import JobStore, ServedModel
-from tests.services import Postgres
 
 
 class Clock:

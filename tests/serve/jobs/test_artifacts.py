@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from ops.services import Azurite, Missing
 from serve.errors import NotFound
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.database import StoreUnavailable
-from tests.services import Azurite, Missing
 
 DIGEST = hashlib.sha256(b"pixels").hexdigest()
 KEY = f"demo/{DIGEST[:2]}/{DIGEST}.png"

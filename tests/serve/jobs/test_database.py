@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from ops.services import Postgres
 from serve.jobs.database import durable, open_database, soft
 from serve.jobs.schema import jobs
 from serve.jobs.store import JobStore
-from tests.services import Postgres
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from ops.services import Missing, Postgres
 from serve.errors import Overloaded, ServeError
 from serve.jobs import database
 from serve.jobs.database import StoreUnavailable, durable, open_database
 from serve.jobs.schema import jobs, locks
 from serve.jobs.store import JobResult, JobStore, LeaseLost
-from tests.services import Missing, Postgres
 
 
 @pytest.fixture(scope="module")

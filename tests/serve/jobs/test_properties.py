@@ -159,7 +159,6 @@ def test_any_interleaving(engine, clock, spec, model, emptied):
         settings=settings(
             max_examples=25,
             stateful_step_count=30,
-            deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
         ),

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 import psycopg
 import pytest
 
+from ops.services import Postgres
 from serve.jobs.database import open_database
 from serve.jobs.signals import PostgresSignals, Signals, SqliteSignals, open_signals
 from serve.jobs.store import JobResult, JobStore, ServedModel, StoredImage
-from tests.services import Postgres
 
 
 @pytest.fixture

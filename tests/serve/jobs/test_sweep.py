@@ -16,6 +16,11 @@ def artifacts() -> ArtifactStore:
     return ArtifactStore.open("memory:///")
 
 
+async def mine() -> bool:
+    """The lock is kept."""
+    return True
+
+
 async def stored(artifacts: ArtifactStore) -> set[str]:
     return {artifact.key async for found in artifacts.list() for artifact in found}
 
@@ -24,9 +29,9 @@ async def test_an_expired_jobs_artifacts_are_deleted_and_others_stay(store, subm
     key, other = await artifacts.put("demo", b"made", ".png"), await artifacts.put("demo", b"other", ".png")
     submit()
     store.succeed(claim_one(), JobResult((StoredImage(key, 7, 8, 8),)))
-    assert await sweep(store.retention, artifacts) == 0
+    assert await sweep(store.retention, artifacts, mine) == 0
     clock.advance(WEEK_S)
-    assert await sweep(store.retention, artifacts) == 2  # the input, which was never there, and the image
+    assert await sweep(store.retention, artifacts, mine) == 2  # the input, which was never there, and the image
     assert await stored(artifacts) == {other}
     with pytest.raises(NotFound):
         await artifacts.get(key, "demo")
@@ -37,7 +42,7 @@ async def test_orphans_go_when_they_are_old_enough(store, artifacts):
     key = await artifacts.put("demo", b"orphan", ".png")
     assert await condemn_orphans(store.retention, artifacts, time.time() - 3600) == 0
     assert await condemn_orphans(store.retention, artifacts, time.time() + 3600) == 1
-    assert await sweep(store.retention, artifacts) == 1
+    assert await sweep(store.retention, artifacts, mine) == 1
     assert not await artifacts.exists(key, "demo")
 
 
@@ -46,7 +51,7 @@ async def test_what_a_job_holds_is_no_orphan(store, submit, claim_one, artifacts
     submit()
     store.succeed(claim_one(), JobResult((StoredImage(key, 7, 8, 8),)))
     assert await condemn_orphans(store.retention, artifacts, time.time() + 3600) == 0
-    assert await sweep(store.retention, artifacts) == 0
+    assert await sweep(store.retention, artifacts, mine) == 0
     assert await artifacts.get(key, "demo") == b"made"
 
 
@@ -56,15 +61,26 @@ async def test_a_round_that_was_cut_off_is_finished_by_the_next(store, artifacts
     with monkeypatch.context() as patch:
         patch.setattr(artifacts, "delete", _unreachable)
         with pytest.raises(StoreUnavailable):
-            await sweep(store.retention, artifacts)
+            await sweep(store.retention, artifacts, mine)
     assert store.retention.condemned() == [key]
     with monkeypatch.context() as patch:  # now the bytes are deleted, and the sweeper dies before it says so
         patch.setattr(store.retention, "swept", _died)
         with pytest.raises(RuntimeError):
-            await sweep(store.retention, artifacts)
+            await sweep(store.retention, artifacts, mine)
     assert not await artifacts.exists(key, "demo")
-    assert await sweep(store.retention, artifacts) == 1
+    assert await sweep(store.retention, artifacts, mine) == 1
     assert store.retention.condemned() == []
+
+
+async def test_who_has_lost_the_lock_deletes_nothing(store, artifacts):
+    key = await artifacts.put("demo", b"orphan", ".png")
+    store.retention.condemn([key])
+
+    async def lost() -> bool:
+        return False
+
+    assert await sweep(store.retention, artifacts, lost) == 0
+    assert await artifacts.get(key, "demo") == b"orphan"
 
 
 async def _unreachable(keys: object) -> None:

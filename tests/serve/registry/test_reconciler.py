@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,9 +38,9 @@ class Counting(Registry):
 
     fetches = 0
 
-    def fetch(self, resolved: Resolved, cache: Path) -> Path:
+    def fetch(self, resolved: Resolved, cache: Path, keep: Collection[str] = ()) -> Path:
         self.fetches += 1
-        return super().fetch(resolved, cache)
+        return super().fetch(resolved, cache, keep)
 
 
 class Clock:

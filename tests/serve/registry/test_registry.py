@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from controlnet.bundle import Bundle, BundleError
 from serve.config import Settings
 from serve.registry.registry import (
+    STAGING,
     NotRegistered,
     RegisteredVersion,
     Registry,
@@ -189,6 +191,27 @@ def test_a_cached_folder_that_was_cut_short_is_replaced(
     assert registry.fetch(resolve(registry), tmp_path / "cache") == folder
     assert content(folder) == content(tmp_path / "bundle-1")
     assert [entry.name for entry in (tmp_path / "cache").iterdir()] == [folder.name]
+
+
+def test_a_cache_keeps_what_is_in_use_and_what_was_used_last(registry: Registry, bundle: Write, tmp_path: Path) -> None:
+    cache, folders = tmp_path / "cache", []
+    for i in range(5):
+        pushed = registry.push(bundle(str(i)).folder)
+        registry.promote(pushed.version)
+        folders.append(registry.fetch(resolve(registry), cache, keep=[f"sha256:{folders[0].name}"] if folders else []))
+        os.utime(folders[-1], (i, i))
+    assert {entry.name for entry in cache.iterdir()} == {folders[i].name for i in (0, 3, 4)}
+
+
+def test_what_a_killed_process_was_fetching_is_deleted_in_time(
+    registry: Registry, pushed: RegisteredVersion, tmp_path: Path
+) -> None:
+    left, fresh = tmp_path / "cache" / f"{STAGING}left", tmp_path / "cache" / f"{STAGING}fresh"
+    left.mkdir(parents=True)
+    fresh.mkdir()
+    os.utime(left, (0, 0))
+    registry.fetch(resolve(registry), tmp_path / "cache")
+    assert (left.exists(), fresh.exists()) == (False, True)
 
 
 def test_a_closed_port_is_told_soon_and_without_the_password(tmp_path: Path, mlflow_folder: Path) -> None:

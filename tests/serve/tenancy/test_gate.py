@@ -55,10 +55,10 @@ def token(signer, clock):
 async def test_a_token_and_a_key_open_the_same_gate(gate, token, keys, tenants):
     tenants.apply([Tenant("red", 2.0, Limits(max_steps=9))], "test")
     by_token = await gate.admit(token())
-    assert by_token == Principal("red", "admin", "token:eve", Limits(max_steps=9), 2.0)
+    assert by_token == Principal("red", "admin", "token:eve", Limits(max_steps=9))
     new = keys.create("red", "admin", "n", "test")
     by_key = await gate.admit([f"Bearer {new.text}"])
-    assert by_key == Principal("red", "admin", f"key:{new.key.id}", Limits(max_steps=9), 2.0)
+    assert by_key == Principal("red", "admin", f"key:{new.key.id}", Limits(max_steps=9))
 
 
 @pytest.mark.parametrize("claimed", ["green", "Red", "red\0", "", "../red"])

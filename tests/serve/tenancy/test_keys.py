@@ -30,7 +30,7 @@ def test_a_key_tells_whose_it_is(keys, make, tenants):
     tenants.apply([Tenant("red", 2.0, Limits(max_steps=9))], "test")
     new = make(role="viewer")
     holder = keys.holder(new.text)
-    assert holder.principal == Principal("red", "viewer", f"key:{new.key.id}", Limits(max_steps=9), 2.0)
+    assert holder.principal == Principal("red", "viewer", f"key:{new.key.id}", Limits(max_steps=9))
     assert not holder.expired
 
 

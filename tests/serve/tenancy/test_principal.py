@@ -11,5 +11,5 @@ from serve.tenancy.tenants import Limits
     [("viewer", ["viewer"]), ("member", ["viewer", "member"]), ("admin", ["viewer", "member", "admin"])],
 )
 def test_a_role_may_what_those_below_it_may(role, allowed):
-    principal = Principal("red", role, "key:x", Limits(), 1.0)
+    principal = Principal("red", role, "key:x", Limits())
     assert [needed for needed in ROLES if principal.may(needed)] == allowed

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
+import threading
 from collections.abc import Sequence
 
 import pytest
@@ -116,4 +118,16 @@ async def test_brackets_are_not_part_of_an_address() -> None:
 
 
 async def test_the_system_knows_an_address_by_itself() -> None:
-    assert await system_resolver("127.0.0.1", 80) == ["127.0.0.1"]
+    assert await system_resolver()("127.0.0.1", 80) == ["127.0.0.1"]
+
+
+async def test_a_silent_name_server_holds_no_threads_but_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked_by: list[str] = []
+
+    def getaddrinfo(*_: object, **__: object) -> list[object]:
+        asked_by.append(threading.current_thread().name)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    await system_resolver()("hooks.example.com", 443)
+    assert [name.partition("_")[0] for name in asked_by] == ["resolver"]

@@ -21,8 +21,8 @@ locals {
   # Pods reach these by their node's address: the overlay hides theirs.
   callers = concat([local.prefixes.nodes, local.prefixes.gpu], sort(var.operator_cidrs))
   guarded = {
-    endpoints = { ports = ["443", "10000"], callers = local.callers }                            # 10000: Managed Redis
-    postgres  = { ports = ["5432"], callers = concat(local.callers, [local.prefixes.postgres]) } # itself: replication
+    endpoints = { ports = ["443", "10000"], callers = local.callers } # 10000: Managed Redis
+    postgres  = { ports = ["5432"], callers = local.callers }
   }
 
   zones = {
@@ -90,6 +90,21 @@ resource "azurerm_network_security_rule" "callers" {
   source_port_range           = "*"
   destination_address_prefix  = local.prefixes[each.key]
   destination_port_ranges     = each.value.ports
+}
+
+resource "azurerm_network_security_rule" "standby" {
+  name                        = "standby-in"
+  description                 = "PostgreSQL and its standby speak to each other: Azure asks for both ports."
+  resource_group_name         = var.resource_group_name
+  network_security_group_name = azurerm_network_security_group.this["postgres"].name
+  priority                    = 110
+  direction                   = "Inbound"
+  access                      = "Allow"
+  protocol                    = "Tcp"
+  source_address_prefix       = local.prefixes.postgres
+  source_port_range           = "*"
+  destination_address_prefix  = local.prefixes.postgres
+  destination_port_ranges     = ["5432", "6432"]
 }
 
 resource "azurerm_network_security_rule" "nobody_else" {

@@ -3,6 +3,11 @@ output "log_analytics_workspace_id" {
   value       = azurerm_log_analytics_workspace.this.id
 }
 
+output "logs_rule_id" {
+  description = "The data collection rule by which a cluster sends its containers' logs."
+  value       = azurerm_monitor_data_collection_rule.logs.id
+}
+
 output "action_group_id" {
   description = "Who is told."
   value       = azurerm_monitor_action_group.this.id

@@ -43,9 +43,9 @@ variable "rules" {
 
 locals {
   severities = { page = 1, critical = 1, warning = 2, ticket = 3, info = 4 }
-  # Prometheus writes 5m, Azure PT5M, P1D for 1d, and evaluates no oftener than once a minute.
+  # Prometheus writes 5m, Azure PT5M, P1D for 1d. Less than a minute, 0m too, is a minute: Azure evaluates no oftener.
   durations = { for text in distinct(flatten([for group in var.rules : concat([group.interval], compact(group.rules[*].for))])) :
-    text => endswith(text, "d") ? "P${upper(text)}" : "PT${upper(text)}"
+    text => can(regex("^(0+[smhd]|0*[1-5]?[0-9]s)$", text)) ? "PT1M" : endswith(text, "d") ? "P${upper(text)}" : "PT${upper(text)}"
   }
 }
 
@@ -55,17 +55,19 @@ resource "azurerm_monitor_alert_prometheus_rule_group" "this" {
   name                = "${var.name}-${each.key}"
   resource_group_name = var.resource_group_name
   location            = var.location
-  interval            = endswith(each.value.interval, "s") ? "PT1M" : local.durations[each.value.interval]
+  interval            = local.durations[each.value.interval]
+  rule_group_enabled  = true # left unset, the provider sends false
   scopes              = [azurerm_monitor_workspace.this[0].id]
   tags                = var.tags
 
   dynamic "rule" {
     for_each = each.value.rules
     content {
+      enabled     = true # likewise
       alert       = rule.value.alert
       record      = rule.value.record
       expression  = rule.value.expr
-      for         = rule.value.for == null ? null : local.durations[rule.value.for]
+      for         = rule.value.alert == null ? null : try(local.durations[rule.value.for], "PT1M") # none, Azure refuses
       labels      = rule.value.labels
       annotations = rule.value.alert == null ? null : rule.value.annotations
       severity    = rule.value.alert == null ? null : lookup(local.severities, lookup(rule.value.labels, "severity", "ticket"), 3)

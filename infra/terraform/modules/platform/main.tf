@@ -70,6 +70,13 @@ module "aks" {
   managed_prometheus         = module.observability.managed
 }
 
+# By this name AKS' agent for logs finds its rule.
+resource "azurerm_monitor_data_collection_rule_association" "logs" {
+  name                    = "ContainerInsightsExtension"
+  target_resource_id      = module.aks.id
+  data_collection_rule_id = module.observability.logs_rule_id
+}
+
 # The agent in the cluster asks for its rules at the endpoint, and sends by the rule. The first name is Azure's.
 resource "azurerm_monitor_data_collection_rule_association" "endpoint" {
   count = module.observability.managed ? 1 : 0

@@ -76,8 +76,32 @@ run "only_nodes_reach_data" {
   }
 
   assert {
+    condition     = azurerm_network_security_rule.callers["postgres"].source_address_prefixes == toset(["10.64.0.0/22", "10.64.4.0/22"])
+    error_message = "PostgreSQL is for the nodes."
+  }
+
+  assert {
     condition     = alltrue([for rule in azurerm_network_security_rule.nobody_else : rule.access == "Deny" && rule.source_address_prefix == "*"])
     error_message = "Everyone else is refused, peered networks too."
+  }
+}
+
+run "a_standby_is_reached" {
+  command = plan
+
+  assert {
+    condition     = azurerm_network_security_rule.standby.access == "Allow" && azurerm_network_security_rule.standby.destination_port_ranges == toset(["5432", "6432"])
+    error_message = "High availability needs both ports within the subnet."
+  }
+
+  assert {
+    condition     = azurerm_network_security_rule.standby.source_address_prefix == "10.64.9.0/26" && azurerm_network_security_rule.standby.destination_address_prefix == "10.64.9.0/26"
+    error_message = "And only there."
+  }
+
+  assert {
+    condition     = azurerm_network_security_rule.standby.priority < azurerm_network_security_rule.nobody_else["postgres"].priority
+    error_message = "Before everyone else is refused."
   }
 }
 

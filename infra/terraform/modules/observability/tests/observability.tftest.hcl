@@ -18,6 +18,8 @@ variables {
           labels      = { severity = "page" }
           annotations = { summary = "Jobs fail." }
         },
+        { alert = "NoJobs", expr = "absent(cn_jobs_total)", for = "0m" },
+        { alert = "TwoLeaders", expr = "sum(cn_leaders) > 1" },
       ]
     },
   ]
@@ -59,7 +61,7 @@ run "alerts_tell_somebody" {
   command = plan
 
   assert {
-    condition     = [for rule in azurerm_monitor_alert_prometheus_rule_group.this["jobs"].rule : length(rule.action)] == [0, 1]
+    condition     = [for rule in azurerm_monitor_alert_prometheus_rule_group.this["jobs"].rule : length(rule.action)] == [0, 1, 1, 1]
     error_message = "Alerts have an action; recordings have none."
   }
 
@@ -74,12 +76,26 @@ run "alerts_tell_somebody" {
   }
 }
 
+run "what_is_written_is_evaluated" {
+  command = plan
+
+  assert {
+    condition     = azurerm_monitor_alert_prometheus_rule_group.this["jobs"].rule_group_enabled == true && alltrue([for rule in azurerm_monitor_alert_prometheus_rule_group.this["jobs"].rule : rule.enabled == true])
+    error_message = "Groups and rules are enabled: unset, the provider sends false."
+  }
+}
+
 run "durations_are_azures" {
   command = plan
 
   assert {
     condition     = azurerm_monitor_alert_prometheus_rule_group.this["jobs"].interval == "PT1M" && azurerm_monitor_alert_prometheus_rule_group.this["jobs"].rule[1].for == "PT10M"
     error_message = "Prometheus' 30s and 10m are PT1M (Azure's least) and PT10M."
+  }
+
+  assert {
+    condition     = [for rule in azurerm_monitor_alert_prometheus_rule_group.this["jobs"].rule : coalesce(rule.for, "none")] == ["none", "PT10M", "PT1M", "PT1M"]
+    error_message = "An alert of no wait waits Azure's least; a recording waits for nothing."
   }
 }
 
@@ -89,6 +105,32 @@ run "logs_have_no_key_and_an_end" {
   assert {
     condition     = !azurerm_log_analytics_workspace.this.local_authentication_enabled && azurerm_log_analytics_workspace.this.daily_quota_gb == 10
     error_message = "Only Entra ID writes logs, and only so many."
+  }
+}
+
+run "containers_logs_arrive_whoever_scrapes" {
+  command = plan
+
+  variables {
+    metrics = "in-cluster"
+  }
+
+  assert {
+    condition     = azurerm_monitor_data_collection_rule.logs.data_sources[0].extension[0].extension_name == "ContainerInsights"
+    error_message = "AKS' agent finds its orders by this name."
+  }
+
+  assert {
+    condition = alltrue([
+      for streams in [azurerm_monitor_data_collection_rule.logs.data_sources[0].extension[0].streams, azurerm_monitor_data_collection_rule.logs.data_flow[0].streams] :
+      tolist(streams) == tolist(["Microsoft-ContainerInsights-Group-Default"])
+    ])
+    error_message = "What is collected is what is sent."
+  }
+
+  assert {
+    condition     = tolist(azurerm_monitor_data_collection_rule.logs.data_flow[0].destinations) == tolist([azurerm_monitor_data_collection_rule.logs.destinations[0].log_analytics[0].name])
+    error_message = "It is sent to the workspace."
   }
 }
 

@@ -81,7 +81,7 @@ run "a_platform_without_redis" {
   }
 }
 
-run "a_cluster_that_scrapes_is_tied_to_nothing" {
+run "a_cluster_that_scrapes_sends_its_logs_only" {
   command = plan
 
   variables {
@@ -91,6 +91,11 @@ run "a_cluster_that_scrapes_is_tied_to_nothing" {
   assert {
     condition     = length(azurerm_monitor_data_collection_rule_association.prometheus) == 0
     error_message = "Azure's agent is not there."
+  }
+
+  assert {
+    condition     = azurerm_monitor_data_collection_rule_association.logs.name == "ContainerInsightsExtension"
+    error_message = "Its containers' logs go to Azure all the same."
   }
 }
 

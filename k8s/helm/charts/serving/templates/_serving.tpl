@@ -30,6 +30,12 @@ azure.workload.identity/use: "true"
 {{- end }}
 {{- end -}}
 
+{{- /* Of each Ray node. Left to itself Ray takes 30 % of the memory for objects, and where /dev/shm (below) has less, puts
+       them on the disk. This much is a third of the smallest pod, and hundreds of pictures. */ -}}
+{{- define "serving.objectStore" -}}
+object-store-memory: "1000000000"
+{{- end -}}
+
 {{- /* What all Ray pods share. Takes root, group, resources (of the container), node, image, drain. */ -}}
 {{- define "serving.rayPod" -}}
 metadata:
@@ -40,6 +46,8 @@ metadata:
   annotations:
     # An evicted worker's jobs would be made again: the cluster's autoscaler leaves pods alone, Ray's own drains them.
     cluster-autoscaler.kubernetes.io/safe-to-evict: "false"
+    # Other settings are another cluster; another version of the chart alone is none.
+    checksum/settings: {{ include "serving.settings" .root | sha256sum }}
 spec:
   serviceAccountName: {{ .root.Values.serviceAccount.name }}
   automountServiceAccountToken: {{ eq .group "head" }}   # Ray's autoscaler calls the API server
@@ -79,6 +87,6 @@ spec:
         - {name: shared-mem, mountPath: /dev/shm}
   volumes:
     {{- include "serving.volumes" .root | nindent 4 }}
-    - {name: data, emptyDir: {sizeLimit: {{ .node.bundles | default "8Gi" }}}}
+    - {name: data, emptyDir: {sizeLimit: {{ .node.bundles | default "12Gi" }}}}
     - {name: shared-mem, emptyDir: {medium: Memory, sizeLimit: 2Gi}}
 {{- end -}}

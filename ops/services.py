@@ -1,4 +1,4 @@
-"""Servers that tests bring with them: real ones, from Debian and npm packages, on this machine only.
+"""Servers that tests and measurements bring with them: real ones, from Debian and npm packages, on this machine only.
 
 `make services` installs what they need: Debian's `postgresql`, npm's `azurite`. Where one is missing, the tests that
 need it are skipped and say so.

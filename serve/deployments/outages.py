@@ -1,0 +1,43 @@
+"""What is away comes back: the store, the artifacts, the registry. Whoever needs them waits, and calls again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from serve.jobs.database import StoreUnavailable
+from serve.registry.registry import RegistryUnreachable
+
+T = TypeVar("T")
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """What was raised, out of Ray's wrapping where another replica raised it."""
+    cause: BaseException = getattr(error, "cause", error)
+    return cause
+
+
+async def wait_out(
+    call: Callable[[], Awaitable[T]], told: Callable[[Exception], object], pause: float, most: float
+) -> T:
+    """Call until nothing that it needs is away.
+
+    Args:
+        call: Is made again as long as it finds something away.
+        told: Of each time that it did.
+        pause: Seconds before the second call; twice as long before each one after that.
+        most: Seconds between calls.
+
+    Raises:
+        Exception: What else the call raised.
+    """
+    while True:
+        try:
+            return await call()
+        except Exception as error:
+            if not isinstance(cause_of(error), StoreUnavailable | RegistryUnreachable):
+                raise
+            told(error)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, most)

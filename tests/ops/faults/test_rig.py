@@ -1,0 +1,53 @@
+"""The rig around a `cnserve` that is a line of shell."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ops.faults.rig import Rig
+
+
+@pytest.fixture
+def cnserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    def make(script: str) -> None:
+        file = tmp_path / "bin" / "cnserve"
+        file.parent.mkdir()
+        file.write_text(f"#!/bin/sh\n{script}\n")
+        file.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(file.with_name("python")))
+
+    return make
+
+
+def test_the_callers_settings_are_not_the_platforms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CN_MLFLOW_TRACKING_URI", "https://models.example.com")
+    monkeypatch.setenv("CN_PORT", "1")
+    environment = Rig(tmp_path, settings={"CN_LEASE": "6"}).environment
+    assert "CN_MLFLOW_TRACKING_URI" not in environment
+    assert (environment["CN_LEASE"], environment["CN_PORT"] == "1") == ("6", False)
+
+
+def test_what_does_not_start_leaves_nothing_behind(
+    cnserve: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(rig: Rig) -> None:
+        raise KeyboardInterrupt
+
+    cnserve("exec sleep 60")
+    monkeypatch.setattr(Rig, "wait_until_ready", interrupted)
+    rig = Rig(tmp_path)
+    with pytest.raises(KeyboardInterrupt), rig:
+        pass
+    assert rig.processes() == []
+
+
+def test_a_command_that_fails_says_why(cnserve: Callable[[str], None], tmp_path: Path) -> None:
+    cnserve('[ "$1" = good ] && echo "$CN_DATA_DIR" && exit; echo "no such model" >&2; exit 3')
+    rig = Rig(tmp_path)
+    assert rig.cnserve("good") == f"{tmp_path / 'data'}\n"
+    with pytest.raises(RuntimeError, match=r"cnserve models 'a b' failed \(3\):\nno such model"):
+        rig.cnserve("models", "a b")
