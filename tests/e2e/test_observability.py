@@ -275,8 +275,13 @@ def test_a_slow_answer_leads_to_its_trace(worked: Watched) -> None:
 def test_log_lines_name_the_trace(worked: Watched) -> None:
     answer = worked.client.get("/v1/jobs/job_0")
     log = worked.rig.folder / "data" / "logs" / "api.log"
-    lines = [json.loads(line) for line in log.read_text().splitlines() if answer.headers["x-request-id"] in line]
-    assert {line["trace_id"] for line in lines} == {answer.headers["x-trace-id"]}
+
+    def traces() -> set[str]:
+        lines = [line for line in log.read_text().splitlines() if answer.headers["x-request-id"] in line]
+        return {json.loads(line)["trace_id"] for line in lines}
+
+    assert eventually(traces)  # the line is written after the answer
+    assert traces() == {answer.headers["x-trace-id"]}
 
 
 def test_the_walk_through_of_a_slow_job_finds_why(worked: Watched) -> None:
@@ -326,18 +331,27 @@ def test_a_key_that_ends_soon_alerts(worked: Watched) -> None:
 
 
 def test_artifacts_that_can_not_be_stored_alert(worked: Watched) -> None:
-    """Attempts fail, jobs are set aside, and the budget of failed jobs burns."""
+    """Pictures that are sent are refused; a job waits, and is made when they can be stored again."""
     folder, aside = worked.rig.artifacts, worked.rig.folder / "aside"
     folder.rename(aside)
     folder.write_text("no folder")
-    wanted = {"ArtifactErrors", "JobsSetAside", "JobsFailing", "ApiErrors"}
     try:
-        assert eventually(lambda: _burn(worked) and wanted <= worked.prometheus.firing(), 120), (
+        job = worked.client.post("/v1/jobs", json={"prompt": "a", "steps": 1}).json()["id"]
+        assert eventually(lambda: _refused(worked) and {"ArtifactErrors", "ApiErrors"} <= worked.prometheus.firing()), (
             worked.prometheus.firing()
         )
     finally:
         folder.unlink()
         aside.rename(folder)
+    assert eventually(lambda: worked.client.get(f"/v1/jobs/{job}").json()["state"] == "succeeded")
+
+
+def test_jobs_whose_sampler_dies_alert(worked: Watched) -> None:
+    """They are set aside after their only attempt, and the budget of failed jobs burns."""
+    alerts = {"JobsSetAside", "JobsFailing"}
+    assert eventually(lambda: _cut_off(worked) and alerts <= worked.prometheus.firing(), 180), (
+        worked.prometheus.firing()
+    )
 
 
 def test_a_database_that_does_not_answer_alerts(worked: Watched) -> None:
@@ -361,11 +375,23 @@ def _run_blocks(page: Path, environment: Mapping[str, str]) -> str:
     return said
 
 
-def _burn(worked: Watched) -> bool:
-    """Ask for images that can't be stored, and send pictures that can't be, either."""
-    worked.client.post("/v1/images", json={"prompt": "a", "steps": 1, "n": 1})
-    worked.client.post("/model/generate", data={"prompt": "a", "ddim_steps": "1"}, files={"image": _picture()})
-    return True
+def _refused(worked: Watched) -> bool:
+    """Whether a picture can't be sent."""
+    form = {"prompt": "a", "ddim_steps": "1"}
+    return worked.client.post("/model/generate", data=form, files={"image": _picture()}).status_code == 503
+
+
+def _cut_off(worked: Watched) -> bool:
+    """End the sampler under jobs that are being made."""
+    for _ in range(6):
+        worked.client.post("/v1/jobs", json={"prompt": "a", "steps": 50}).raise_for_status()
+
+    def running() -> int:
+        return len(worked.client.get("/v1/jobs", params={"state": "running"}).json()["jobs"])
+
+    assert eventually(lambda: running() >= 6)
+    worked.rig.kill("sampler")
+    return eventually(lambda: running() == 0)
 
 
 def _picture() -> tuple[str, bytes]:
