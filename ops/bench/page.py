@@ -30,7 +30,7 @@ the same pipeline. Made by
 {command}
 ```
 
-on {began}, commit {commit}: {cpu}, {cores} cores, {threads} threads of torch for whoever samples. {note}
+on {began}, commit {commit}: {cpu}, {cores} cores, {threads} threads of torch for whoever samples.{note}
 
 ## What a picture costs more than its sampling
 
@@ -106,7 +106,7 @@ def text(run: Mapping[str, Any]) -> str:
         cpu=run["machine"]["cpu"],
         cores=run["machine"]["cores"],
         threads=run["machine"]["threads"],
-        note=run["note"],
+        note=f" {run['note']}" if run["note"] else "",
         efficiency=Table(
             "", ["", "", "target"], [_row(figure) for figure in figures if figure["name"].startswith("C8")]
         ).markdown(),
