@@ -359,12 +359,20 @@ def _make_room(cache: Path, keep: Collection[str]) -> None:
     A pod that fills its disk is evicted. Whoever has a deleted bundle open keeps its bytes until it is done.
     """
     names = {digest.removeprefix("sha256:") for digest in keep}
-    by_use = sorted(cache.iterdir(), key=lambda entry: entry.stat().st_mtime, reverse=True)
+    by_use = sorted(cache.iterdir(), key=_used, reverse=True)
     staging = [entry for entry in by_use if entry.name.startswith(STAGING)]
     spare = [entry for entry in by_use if entry not in staging and entry.name not in names]
-    stale = [entry for entry in staging if entry.stat().st_mtime < time.time() - STALE_S]
+    stale = [entry for entry in staging if _used(entry) < time.time() - STALE_S]
     for entry in (*spare[max(0, KEPT - 1 - len(names)) :], *stale):
         shutil.rmtree(entry, ignore_errors=True)
+
+
+def _used(entry: Path) -> float:
+    """When, in epoch seconds; 0 for what another process has just deleted."""
+    try:
+        return entry.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _publish(made: Path, folder: Path, digest: str, aside: Path) -> None:
