@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from controlnet.annotators import ANNOTATORS, find, fit, resize
+from controlnet.annotators import ANNOTATORS, find, fit, namesake, resize
 from controlnet.annotators.annotator import Picture
 from controlnet.bundle import DEMO, Bundle, BundleError, ControlWeights, write_bundle
 
@@ -194,7 +194,7 @@ def import_model(
         )
 
     def with_maps(called: str, state: Mapping[str, Tensor]) -> ControlWeights:
-        return ControlWeights(state, annotator or (called if called in ANNOTATORS else "none"), {})
+        return ControlWeights(state, annotator or namesake(called), {})
 
     try:
         if base is not None:

@@ -26,4 +26,9 @@ def find(name: str) -> Annotator:
     return ANNOTATORS[name]
 
 
-__all__ = ["ANNOTATORS", "Annotator", "Parameter", "find", "fit", "resize", "to_rgb"]
+def namesake(control: str) -> str:
+    """Name of the annotator that makes a control's maps where nobody says another: its own, or `none`."""
+    return control if control in ANNOTATORS else "none"
+
+
+__all__ = ["ANNOTATORS", "Annotator", "Parameter", "find", "fit", "namesake", "resize", "to_rgb"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from pydantic import JsonValue
 
-from controlnet.annotators import ANNOTATORS
+from controlnet.annotators import namesake
 from controlnet.bundle import Bundle, ControlWeights, Defaults, write_bundle
 from controlnet.evaluation.evaluate import evaluate
 from controlnet.evaluation.metrics import CANNY
@@ -63,9 +63,7 @@ def export(
         vae=pipeline.vae.state_dict(),
         text=pipeline.text.state_dict(),
         controls={
-            control: ControlWeights(
-                net.state_dict(), control if control in ANNOTATORS else "none", parameters.get(control, {})
-            )
+            control: ControlWeights(net.state_dict(), namesake(control), parameters.get(control, {}))
             for control, net in pipeline.controls.items()
         },
         tokenizer=folder / "tokenizer",

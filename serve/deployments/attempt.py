@@ -23,8 +23,6 @@ from serve.deployments.publication import png_parameters, steered
 from serve.jobs.store import JobResult, JobStore, Lease, StoredImage
 from serve.telemetry import DispatcherMetrics, Tracing, carry
 
-PUBLISH_AGAIN = (0.25, 8.0)  # seconds before a picture is published again, where artifacts were away: at first, at most
-
 
 class Attempt:
     """Makes what a leased job asks for, and ends it.
@@ -157,7 +155,7 @@ class Attempt:
             )
             return made
 
-        stored = await wait_out(publish, lambda error: None, *PUBLISH_AGAIN)  # what was sampled is not made twice
+        stored = await wait_out(publish, lambda error: None)  # what was sampled is not made twice
         self._unstored -= 1
         if self._unstored:
             await self._ask(self._store.image_done, self._lease, event.index, stored)

@@ -234,7 +234,7 @@ class Dispatcher:
             log.warning("waiting for what is away", extra={"job_id": lease.job.id, "reason": str(cause_of(error))})
 
         try:
-            await wait_out(make, told, *RETRY_PAUSE)
+            await wait_out(make, told)
         except LeaseLost:
             raise
         except (asyncio.CancelledError, Exception) as error:

@@ -19,7 +19,7 @@ def cause_of(error: BaseException) -> BaseException:
 
 
 async def wait_out(
-    call: Callable[[], Awaitable[T]], told: Callable[[Exception], object], pause: float, most: float
+    call: Callable[[], Awaitable[T]], told: Callable[[Exception], object], pause: float = 0.25, most: float = 8.0
 ) -> T:
     """Call until nothing that it needs is away.
 
