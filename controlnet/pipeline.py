@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -27,6 +28,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from controlnet.architecture import Architecture
 from controlnet.bundle import Bundle
 from controlnet.control import ControlNet
+from controlnet.determinism import without_cudnn
 from controlnet.diffusion import Schedule
 from controlnet.layout import channels_last
 from controlnet.pixels import Bytes, to_bytes
@@ -274,7 +276,8 @@ class Pipeline:
         x = latents[padded].to(self.dtype)  # [R, C, h, w]
         t = timesteps[padded].to(self.device)
         rows = torch.stack(context)  # [R, T, D]
-        output = self.unet(x, t, rows, self._residuals(states, images, x, t, rows, pinned)).float()
+        with self._same_in_any_slot(pinned):
+            output = self.unet(x, t, rows, self._residuals(states, images, x, t, rows, pinned)).float()
 
         # An image without an unconditional row is its own: u + g (c - u) = c.
         unconditional = list(range(count))
@@ -301,7 +304,8 @@ class Pipeline:
         pictures: list[Bytes] = []
         for chunk in torch.split(latents, bucket):
             padded = torch.cat([chunk, chunk[:1].expand(bucket - len(chunk), -1, -1, -1)])
-            pictures.extend(self._pixels(padded)[: len(chunk)])
+            with self._same_in_any_slot(pinned):
+                pictures.extend(self._pixels(padded)[: len(chunk)])
         return pictures
 
     @torch.inference_mode()
@@ -385,7 +389,7 @@ class Pipeline:
         ids = self.tokenizer(texts)  # [N, T]
         size = pinned or bucket_for(min(len(texts), BUCKETS[-1]))
         encoded: list[Tensor] = []
-        for chunk in torch.split(ids, size):
+        for chunk in torch.split(ids, size if pinned is None else 1):  # pinned, a text has all slots to itself
             padded = torch.cat([chunk, chunk[:1].expand(size - len(chunk), -1)])
             # Clones: a view of one row would keep the whole batch in memory for as long as it is remembered.
             encoded.extend(row.clone() for row in self.text(padded.to(self.device))[: len(chunk)])
@@ -434,6 +438,10 @@ class Pipeline:
                     "which controlnet.pixels.to_hint makes of bytes"
                 )
             control.weights(self.architecture.unet.residuals)  # refuses scales of another count
+
+    def _same_in_any_slot(self, pinned: int | None) -> AbstractContextManager[None]:
+        """What a pinned batch of a GPU runs in."""
+        return without_cudnn if pinned is not None and self.device.type == "cuda" else nullcontext()
 
     def _place(self, net: Net) -> Net:
         # Weights that are copied anyway are laid out anew; those used as they are stay mapped files, whose pages the

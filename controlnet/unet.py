@@ -132,9 +132,9 @@ class UNet(Trunk):
 
     def ascend(self, features: Sequence[Tensor], emb: Tensor, context: Tensor) -> Tensor:
         """Run the way up, from what `descend` answered (plus residuals) to the prediction [R,out_channels,h,w]."""
-        *skips, h = features
-        for block in self.output_blocks:
-            h = block(torch.cat([h, skips.pop()], dim=1), emb, context)
+        h, *skips = features[::-1]
+        for block, skip in zip(self.output_blocks, skips, strict=True):
+            h = block(torch.cat([h, skip], dim=1), emb, context)
         prediction: Tensor = self.out(h)
         return prediction
 

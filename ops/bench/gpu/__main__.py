@@ -79,7 +79,7 @@ def measure(size_name: str, device: torch.device, *, peak: float, compile_s: flo
         for rows in sorted({2, size.middle})
     ]
 
-    same: dict[int, bool] = {}
+    same: dict[int, tuple[bool, bool]] = {}
     for rows in sorted(engine.buckets):
         found = batched(engine, rows, few)
         parity.append(compare(f"bfloat16, the engine at {rows} rows", found, expected[: len(found)]))
@@ -94,7 +94,10 @@ def measure(size_name: str, device: torch.device, *, peak: float, compile_s: flo
     inline.prepare(size.largest, controls=1, compiled=engine.compiled[size.largest])
     inline.prepare_decoder(compiled=True)
     say("measuring the goals")
-    figures = Goals(reference, engine, serial, inline, images, peak).measure()
+    figures = []
+    for figure in Goals(reference, engine, serial, inline, images, peak).measure():
+        figures.append(figure)
+        say(f"{figure.goal} {figure.what}: {figure.value:.4g} {figure.unit}")  # should the run be cut short
     say("done")
     return Report(
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU ({platform.machine()})",

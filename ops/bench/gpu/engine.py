@@ -226,6 +226,7 @@ class Engine:
 
     def _compile(self, piece: Piece) -> Piece:
         backend = "inductor" if self.networks.device.type == "cuda" else "eager"
+        torch._dynamo.config.recompile_limit = 64  # a piece is compiled for every bucket and network
         return torch.compile(piece, dynamic=False, fullgraph=True, backend=backend)
 
 

@@ -79,9 +79,12 @@ class Goals:
     images: Images
     peak: float
 
-    def measure(self) -> list[Figure]:
-        """All of them, in order."""
-        return [*self.throughput_and_latency(), *self.mixture(), *self.controls(), *self.decoding()]
+    def measure(self) -> Iterator[Figure]:
+        """All of them, in order, each goal's as soon as it is measured."""
+        yield from self.throughput_and_latency()
+        yield from self.mixture()
+        yield from self.controls()
+        yield from self.decoding()
 
     def throughput_and_latency(self) -> list[Figure]:
         """G1 and G2: the engine's images a second and one image's time, against one image after another."""
