@@ -66,8 +66,9 @@ capacity: setup ## Fit the capacity simulator to this machine, then predict othe
 scaling: setup ## Samplers by work against samplers by requests, on a virtual clock (5 min; ARGS="--grid --record")
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m ops.scaling $(ARGS)
 
-bench-gpu: setup ## Measure the engine at full size on a CUDA device (8 minutes)
+bench-gpu: setup ## Measure engine and pipeline at full size on a CUDA device (8 minutes)
 	$(BIN)/python -m ops.bench.gpu
+	$(BIN)/python -m ops.bench.served
 
 check: setup ## Lint, format, types, floors
 	$(BIN)/ruff check .

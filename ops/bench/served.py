@@ -62,7 +62,9 @@ class Served:
         head = [f"| {self.name}, {self.side} px: rows of a step | ms | TFLOP/s |", "|---|---|---|"]
         rows = [f"| {line.rows} | {line.ms:.4g} | {line.tflops:.4g} |" for line in self.lines]
         most = max(line.rows for line in self.lines) // 2
-        tail = f"One image of {self.steps} steps takes {self.alone:.3g} s; {most} at once: {self.together:.3g} images/s."
+        tail = (
+            f"One image of {self.steps} steps takes {self.alone:.3g} s; {most} at once, {self.together:.3g} a second."
+        )
         return "\n".join([*head, *rows, "", tail, ""])
 
 

@@ -194,6 +194,11 @@ def test_a_pinned_text_is_encoded_in_its_bucket(pipeline: Pipeline, texts_seen: 
     assert texts_seen == [1, 4]
 
 
+def test_pinned_texts_do_not_share_a_batch(pipeline: Pipeline, texts_seen: list[int]) -> None:
+    pipeline.encode([replace(SPEC, prompt="a shelf", negative_prompt="a rail", guidance=3.0)], pinned=4)
+    assert texts_seen == [4, 4]
+
+
 def test_texts_used_longest_ago_are_forgotten(pipeline: Pipeline, texts_seen: list[int], monkeypatch) -> None:
     monkeypatch.setattr("controlnet.pipeline.TEXTS_KEPT", 2)
     for prompt in ("old", "a", "old", "b", "old", "a"):
