@@ -129,7 +129,8 @@ def in_gpus(limits: Sequence[Limit]) -> Table:
         [one.what, f"{one.images_per_s:.0f}", *(f"{one.images_per_s / rates[name]:.0f}" for name in gpus), one.then]
         for one in sorted(limits, key=lambda one: one.images_per_s)
     ]
-    columns = ["full first", "at images/s", *(f"{name} (assumed)" for name in gpus), "what changes then"]
+    kinds = [f"{name} ({gpu.table.basis})" for name, gpu in gpus.items()]
+    columns = ["full first", "at images/s", *kinds, "what changes then"]
     return Table(f"Where it ends, and of how many GPUs at {PLANNED:.0%} that is", columns, rows)
 
 

@@ -151,7 +151,7 @@ class Mix:
         bucket = next((one for one in self.gpu.buckets if one >= rows - 1e-9), self.gpu.buckets[-1])
         controlled = 1 - (1 - line.controlled) ** images
         work = images * line.gflop * max(1.0, bucket / rows)
-        return line.size.fixed + line.size.per_gflop * work + line.size.control * controlled
+        return line.size.step_s(work, controlled)
 
 
 def seats(shape: Shape, gpu: Gpu) -> int:

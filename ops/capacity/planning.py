@@ -57,7 +57,7 @@ def figures(folder: Path, say: Callable[[str], None]) -> Mapping[str, Sequence[T
     say(f"{LARGEST:,} GPUs ...")
     large = largest(gpus["a100"])
     return {
-        "gpus": [_table("a100, h100, t4: assumed speed", "planned share", kinds)],
+        "gpus": [_table(f"Speeds: {_speeds(gpus)}", "planned share", kinds)],
         "spot": [_table("a100, 0.7 planned with", "share of spot", named_runs(spots))],
         "agreement": [checked],
         "largest": [large],
@@ -97,7 +97,11 @@ def largest(gpu: Gpu) -> Table:
         ["cost, USD", f"{outcome.cost:,.0f}"],
         ["p50 and p99, s", f"{outcome.everyone.percentile(0.5):.2f}, {outcome.everyone.percentile(0.99):.2f}"],
     ]
-    return Table("A day of ten thousand a100, speed assumed", ["", ""], rows)
+    return Table(f"A day of ten thousand {gpu.name}, speed {gpu.table.basis}", ["", ""], rows)
+
+
+def _speeds(gpus: Mapping[str, Gpu]) -> str:
+    return ", ".join(f"{name} {gpu.table.basis}" for name, gpu in gpus.items())
 
 
 def _cases(gpus: Mapping[str, Gpu]) -> Iterable[tuple[Gpu, int, float, Policy]]:

@@ -1,4 +1,4 @@
-"""What things take: `t(B) = a + b B` of a step by picture size, and the seconds around the steps."""
+"""What things take: `t(B) = max(least, a + b B)` of a step by picture size, and the seconds around the steps."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class SizeCost(BaseModel):
         fixed: Seconds of a step, whatever is in it.
         per_gflop: Seconds more for each GFLOP, padding included.
         control: Seconds more where any image of the batch has a control: its network is launched too.
+        least: Seconds of the smallest step: a GPU that waits for its next kernel is no faster with less in a batch.
         image: Seconds of the engine for each image around its steps: encoding its text, decoding its latents.
     """
 
@@ -27,7 +28,12 @@ class SizeCost(BaseModel):
     fixed: float = Field(ge=0)
     per_gflop: float = Field(gt=0)
     control: float = Field(0.0, ge=0)
+    least: float = Field(0.0, ge=0)
     image: float = Field(0.0, ge=0)
+
+    def step_s(self, gflop: float, controlled: float) -> float:
+        """Seconds of a step of so many GFLOP, a control being in it with this chance."""
+        return max(self.least, self.fixed + self.per_gflop * gflop + self.control * controlled)
 
 
 class CostTable(BaseModel):
@@ -63,12 +69,11 @@ class CostTable(BaseModel):
     def step_s(self, batch: Batch) -> float:
         """Seconds of a batch's step. An image's payload says how many controls it has."""
         size = self.size(batch.key.width, batch.key.height)
-        controlled = any(image.payload for image in batch.images)
-        return size.fixed + size.per_gflop * batch.gflop + size.control * controlled
+        return size.step_s(batch.gflop, any(image.payload for image in batch.images))
 
     def at_speed(self, speed: float) -> Self:
         """The table of a sampler so many times as fast; what is outside the sampler stays."""
-        names = ("fixed", "per_gflop", "control", "image")
+        names = ("fixed", "per_gflop", "control", "least", "image")
         sizes = (size.model_copy(update={name: getattr(size, name) / speed for name in names}) for size in self.sizes)
         return self.model_copy(update={"sizes": tuple(sizes)})
 
