@@ -140,14 +140,16 @@ class PipelineModel:
 
 
 def warm(pipeline: Pipeline, width: int, height: int, pinned: int) -> None:
-    """Run every network once, at the size it will be asked for most, so that no request pays for the first time.
+    """Run every network once in each way, at the size it will be asked for most: no request pays for the first time.
 
-    The first call of a shape is when kernels are chosen, memory is grown and code is compiled.
+    The first call of a shape is when libraries are loaded, kernels are chosen and memory is grown. A pinned batch has
+    other kernels than one that is not (`controlnet.determinism`).
     """
     hint = torch.zeros(3, height, width)
     controls = tuple(Control(name, hint) for name in pipeline.controls)
     spec = ImageSpec("", width=width, height=height, steps=1, guidance=2.0, controls=controls)
-    pipeline.decode(pipeline.step(pipeline.encode([spec], pinned), pinned), pinned)
+    for bucket in (None, pinned):
+        pipeline.decode(pipeline.step(pipeline.encode([spec], bucket), bucket), bucket)
 
 
 def _spec(image: Image) -> ImageSpec:

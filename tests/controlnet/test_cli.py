@@ -127,6 +127,12 @@ def test_import_refuses_options_that_would_do_nothing(
     assert message in plain(result.output)
 
 
+def test_import_refuses_an_annotator_that_there_is_not(folder: Path, tmp_path: Path) -> None:
+    result = importing(folder, tmp_path / "b", "--annotator", "cany")
+    assert result.exit_code == 2
+    assert "--annotator 'cany' is unknown: choose from canny," in plain(result.output)
+
+
 def test_import_refuses_a_variant_of_a_file(bundle: Bundle, tmp_path: Path) -> None:
     result = importing(bundle.path("unet.safetensors"), tmp_path / "b", "--variant", "fp16")
     assert "--variant is for folders" in plain(result.output)

@@ -122,6 +122,13 @@ def test_warming_runs_every_network(pipeline: Pipeline) -> None:
     assert set(ran) == set(nets)
 
 
+def test_warming_runs_in_the_pinned_bucket_and_in_one_that_is_not(pipeline: Pipeline) -> None:
+    rows: list[int] = []
+    with pipeline.unet.register_forward_hook(lambda _, inputs, __: rows.append(len(inputs[0]))):
+        warm(pipeline, SIZE, SIZE, pinned=4)
+    assert rows == [2, 4]
+
+
 def test_the_shelf_drops_what_was_used_longest_ago(pipeline: Pipeline) -> None:
     loads: list[str] = []
 
