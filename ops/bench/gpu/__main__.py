@@ -64,14 +64,15 @@ def measure(size_name: str, device: torch.device, *, peak: float, compile_s: flo
     engine = Engine(networks, size, BEST)
     spent = engine.prepare_decoder(compiled=True)
     say(f"decoder compiled and recorded in {spent:.0f} s")
-    last = 0.0
+    longest = 0.0  # of those that were compiled: the next may take as long
     for rows in size.buckets:
-        compiled = not engine.buckets or spent + last <= compile_s
-        last = engine.prepare(rows, controls=CONTROLS, compiled=compiled)
-        spent += last * compiled
-        if not compiled:
+        compiled = not engine.buckets or spent + longest <= compile_s
+        took = engine.prepare(rows, controls=CONTROLS, compiled=compiled)
+        if compiled:
+            spent, longest = spent + took, max(longest, took)
+        else:
             notes.append(f"{rows} rows are not compiled: {spent:.0f} s of the {compile_s:g} allowed were spent.")
-        say(f"{rows} rows {'compiled and ' if compiled else ''}recorded in {last:.0f} s")
+        say(f"{rows} rows {'compiled and ' if compiled else ''}recorded in {took:.0f} s")
     ladder += [
         replace(
             rung(engine, rows, images, size.steps // 2), way=BEST.name if engine.compiled[rows] else "(not compiled)"
