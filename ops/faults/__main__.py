@@ -51,11 +51,18 @@ def show(campaign: Campaign) -> None:
         "doubled": found.doubled,
         "unpaid": found.unpaid,
     }
-    books = Table("database", "accepted", "done", *wrong, "attempts", "repeated calls", "minutes")
-    counts = (found.accepted, found.done, *map(len, wrong.values()), found.attempts, found.repeats)
-    books.add_row(campaign.database, *map(str, counts), f"{campaign.seconds / 60:.1f}")
+    counts = {
+        "accepted": found.accepted,
+        "done": found.done,
+        **{name: len(lines) for name, lines in wrong.items()},
+        "attempts": found.attempts,
+        "repeated calls": found.repeats,
+    }
+    books = Table("jobs", "", title=f"{campaign.database}, {campaign.seconds / 60:.1f} minutes")
+    for name, count in counts.items():
+        books.add_row(name, str(count))
     console.print(books)
-    times = Table("database", "fault", "times", "at its moment", "recovery, median s", "longest s")
+    times = Table("fault", "times", "at its moment", "recovery, median s", "longest s", title=campaign.database)
     by_kind = defaultdict(list)
     for outcome in campaign.outcomes:
         by_kind[outcome.fault.kind].append(outcome)
@@ -63,7 +70,7 @@ def show(campaign: Campaign) -> None:
         seconds = [outcome.recovery_s for outcome in outcomes]
         hits = sum(outcome.hit for outcome in outcomes)
         median, longest = f"{statistics.median(seconds):.1f}", f"{max(seconds):.1f}"
-        times.add_row(campaign.database, kind, str(len(outcomes)), str(hits), median, longest)
+        times.add_row(kind, str(len(outcomes)), str(hits), median, longest)
     console.print(times)
     for name, lines in wrong.items():
         for line in lines:
