@@ -35,6 +35,9 @@ RETENTION_S = 90.0
 SETTLED_S = RETENTION_S + 2 * SWEEP_EVERY_S
 """After which as much expires as comes: before, files and rows grow whatever becomes of them."""
 
+EXPIRY_S = RETENTION_S + SWEEP_EVERY_S / 2
+"""From a job's coming to the sweep of its results, on average."""
+
 SETTINGS = {
     "CN_LEASE": "6",  # a silent dispatcher is missed soon
     "CN_ATTEMPTS": "20",  # many kills fall on one job
@@ -145,7 +148,7 @@ def soak(
         deeds=deeds,
         samples=samples,
         memory=list(memory(samples, warm_s, warm_s)),
-        rest=[*handles(samples, warm_s, warm_s), *stored(samples, deeds, max(warm_s, SETTLED_S), warm_s)],
+        rest=[*handles(samples, warm_s, warm_s), *stored(samples, deeds, max(warm_s, SETTLED_S), warm_s, EXPIRY_S)],
         books=books,
         waits=Waits.of([one.ended - trace[one.number].at for one in done]),
         late=Waits.of([max(0.0, one.sent - trace[one.number].at) for one in run.outcomes]),

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from ops.load.census import Process, Sample
 from ops.load.deeds import Deed
-from ops.load.leaks import PER_JOB, generations
+from ops.load.leaks import PER_EXPIRED, PER_JOB, generations
 from ops.load.plots import LOST, drawn
 
 OURS = ("api", "dispatcher", "imaging", "sampler", "controller")
@@ -48,7 +48,9 @@ def of_stores(samples: Sequence[Sample], deeds: Sequence[Deed]) -> str:
         for one in samples:
             for table, rows in one.rows.items():
                 ratios[table].append(rows / max(1, one.rows["jobs"]))
-        for i, (table, values) in enumerate((name, ratios[name]) for name in ("holds", *PER_JOB) if name in ratios):
+        for i, (table, values) in enumerate(
+            (name, ratios[name]) for name in ("holds", *PER_JOB, PER_EXPIRED) if name in ratios
+        ):
             below.plot(times, values, lw=1.4, label=table, color=mpl.colormaps["tab10"](i))
         below.set(xlabel="minutes", ylabel="rows a job", ylim=(0, None))
         below.legend(ncols=6, fontsize=7, loc="upper right")

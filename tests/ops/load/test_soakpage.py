@@ -34,7 +34,7 @@ def soaked() -> Soaked:
         deeds=deeds,
         samples=watched,
         memory=list(memory(watched, 0.0, 10.0)),
-        rest=[*handles(watched, 0.0, 10.0), *stored(watched, deeds, 0.0, 10.0)],
+        rest=[*handles(watched, 0.0, 10.0), *stored(watched, deeds, 0.0, 10.0, 4.0)],
         books=BOOKS,
         waits=Waits(7, 1.0, 2.0),
         late=Waits(9, 0.001, 0.002),
