@@ -1,4 +1,4 @@
-"""The short edition of `python -m ops.load --soak`: all that is done to a platform in one, and the books at the end.
+"""Five minutes of `python -m ops.load --soak`: all that is done to a platform in one, and the books at the end.
 
 Whether anything grows takes hours to say; here it is held that everything was watched.
 """
@@ -23,8 +23,8 @@ def test_nothing_is_lost_while_models_keys_and_processes_change(tmp_path: Path) 
     found = soak(
         tmp_path,
         database=None,
-        minutes=2.5,
-        every=15.0,
+        minutes=5,
+        every=30.0,
         backlog_s=0.0,
         seed=1,
         command="a test",
