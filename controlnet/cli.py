@@ -193,8 +193,11 @@ def import_model(
             "--control is for a file or with --base: a folder's controls have their folders' names"
         )
 
-    if annotator and annotator not in ANNOTATORS:
-        raise typer.BadParameter(f"--annotator {annotator!r} is unknown: choose from {', '.join(ANNOTATORS)}")
+    try:
+        if annotator:
+            find(annotator)
+    except ValueError as error:
+        raise typer.BadParameter(f"--{error}") from error
 
     def with_maps(called: str, state: Mapping[str, Tensor]) -> ControlWeights:
         return ControlWeights(state, annotator or namesake(called), {})
