@@ -142,13 +142,14 @@ class PipelineModel:
 def warm(pipeline: Pipeline, width: int, height: int, pinned: int) -> None:
     """Run every network once in each way, at the size it will be asked for most: no request pays for the first time.
 
-    The first call of a shape is when libraries are loaded, kernels are chosen and memory is grown. A pinned batch has
-    other kernels than one that is not (`controlnet.determinism`).
+    The first call of a shape is when libraries are loaded, kernels are chosen and memory is grown. On a GPU a pinned
+    batch has other kernels than one of its shape that is not (`controlnet.determinism`); on a CPU once is enough.
     """
     hint = torch.zeros(3, height, width)
     controls = tuple(Control(name, hint) for name in pipeline.controls)
     spec = ImageSpec("", width=width, height=height, steps=1, guidance=2.0, controls=controls)
-    for bucket in (None, pinned):
+    alike = pinned == spec.rows and pipeline.device.type != "cuda"
+    for bucket in (pinned,) if alike else (None, pinned):
         pipeline.decode(pipeline.step(pipeline.encode([spec], bucket), bucket), bucket)
 
 

@@ -122,11 +122,14 @@ def test_warming_runs_every_network(pipeline: Pipeline) -> None:
     assert set(ran) == set(nets)
 
 
-def test_warming_runs_in_the_pinned_bucket_and_in_one_that_is_not(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize(("pinned", "expected"), [(4, [2, 4]), (2, [2])])
+def test_warming_runs_in_the_pinned_bucket_and_in_one_that_is_not(
+    pipeline: Pipeline, pinned: int, expected: list[int]
+) -> None:
     rows: list[int] = []
     with pipeline.unet.register_forward_hook(lambda _, inputs, __: rows.append(len(inputs[0]))):
-        warm(pipeline, SIZE, SIZE, pinned=4)
-    assert rows == [2, 4]
+        warm(pipeline, SIZE, SIZE, pinned=pinned)
+    assert rows == expected
 
 
 def test_the_shelf_drops_what_was_used_longest_ago(pipeline: Pipeline) -> None:
