@@ -48,7 +48,7 @@ def test_rows_of_every_job_are_counted_for_each_job() -> None:
     assert found["events"].flat is True
     assert found["events"].what == "rows a job"
     assert found["holds"].flat is False  # these go with what expires: they may not grow with the jobs
-    assert "data folder" in found
+    assert found["data folder"].flat is True
 
 
 def test_keys_may_come_with_rotations_and_not_without() -> None:
