@@ -6,12 +6,14 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
 
 from controlnet import __version__
 from serve.api import controls, events, health, images, jobs, keys, legacy, models, problems, results, status, usage
@@ -90,8 +92,8 @@ def create_app(
             Middleware(Observe, metrics=metrics, tracing=tracing),
             Middleware(BodyLimit, max_bytes=settings.max_body, seconds=body_s, count=metrics.upload),
         ],
-        dependencies=[Depends(check)],
-        responses=problems.documented(*ANYWHERE),
+        routes=_routes(),
+        dependencies=[Depends(check)],  # of a route that is added to this app
     )
     app.state.context = Context(
         settings,
@@ -107,10 +109,21 @@ def create_app(
         Ends(store, signals),
     )
     problems.install(app)
-    for resource in (images, jobs, events, results, controls, models, usage, keys, status, legacy, health):
-        app.include_router(resource.router)
     _describe(app, settings)
     return app
+
+
+@cache
+def _routes() -> Sequence[BaseRoute]:
+    """Every route, with the check that none can do without.
+
+    They hold nothing of an app. FastAPI makes a route's models when it is first looked for, once for each `include_router`:
+    half a second, which the first requests of each app would pay.
+    """
+    router = APIRouter(dependencies=[Depends(check)], responses=problems.documented(*ANYWHERE))
+    for resource in (images, jobs, events, results, controls, models, usage, keys, status, legacy, health):
+        router.include_router(resource.router)
+    return tuple(router.routes)
 
 
 def _closing(calls: Sequence[Callable[[], object]]) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
