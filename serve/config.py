@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     )
     imaging_replicas: tuple[int, int] = Field((1, 2), description="Fewest and most imaging replicas.")
     sampler_threads: int | None = Field(
-        None, ge=1, description="Torch threads of a CPU sampler; all cores when absent."
+        None, ge=1, description="Torch threads of a CPU sampler; all cores that it may use when absent."
     )
     clear_within: float = Field(
         60.0,

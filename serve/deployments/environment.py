@@ -28,5 +28,10 @@ def secure_ray(folder: Path) -> None:
     )
 
 
+def usable_cores() -> int:
+    """Cores that this process may use: `taskset` or a container's cpuset may leave it fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _for_owner_only(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)

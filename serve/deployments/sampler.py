@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection
@@ -27,6 +26,7 @@ from ray.serve.exceptions import RayServeException
 from controlnet.bundle import Bundle
 from controlnet.pipeline import Control, ImageSpec, Pipeline
 from serve.config import Settings
+from serve.deployments.environment import usable_cores
 from serve.deployments.instruments import RayInstruments
 from serve.deployments.messages import Maps, Progress, Sampled, SamplerJob
 from serve.engine.core import Batch, Image, Key
@@ -65,7 +65,7 @@ class Sampler:
         self._device = _device(settings)
         if self._device.type == "cpu":
             # Ray gives a replica with a fraction of a CPU one OpenMP thread; this is the one that should have all.
-            torch.set_num_threads(settings.sampler_threads or os.cpu_count() or 1)
+            torch.set_num_threads(settings.sampler_threads or usable_cores())
         self._shelf = Shelf(settings.bundle_memory, self._load)
         self._preparing = threading.Lock()  # jobs that lack the same bundle must not load it once each
         self._metrics = SamplerMetrics(RayInstruments())

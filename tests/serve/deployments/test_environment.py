@@ -1,0 +1,21 @@
+"""What is read of the machine before anything starts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from serve.deployments.environment import usable_cores
+
+
+def test_cores_that_the_process_may_not_use_are_not_counted() -> None:
+    """A sampler with a thread too many on one core waits for its own threads at each step."""
+    one = min(os.sched_getaffinity(0))
+    question = "from serve.deployments.environment import usable_cores; print(usable_cores())"
+    command = [sys.executable, "-c", question]
+    alone = subprocess.run(
+        command, preexec_fn=lambda: os.sched_setaffinity(0, {one}), capture_output=True, text=True, check=True
+    )
+    assert alone.stdout == "1\n"
+    assert usable_cores() == len(os.sched_getaffinity(0))
