@@ -9,10 +9,8 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from types import TracebackType
 
-import httpx
-
 from ops.faults.changes import promote
-from ops.faults.rig import ROLES, Rig
+from ops.faults.rig import ROLES, Rig, answers
 from ops.load.calibration import Target
 from ops.load.plan import KEYS
 from ops.load.teams import rotate, write_keys
@@ -128,14 +126,8 @@ class Deeds:
         assert role in ROLES
         killed = set(self.rig.kill(role))
         deadline = time.monotonic() + BACK_WITHIN_S
-        while not (set(self.rig.processes(role)) - killed and self._ready()):
+        while not (set(self.rig.processes(role)) - killed and answers(f"{self.target.url}/readyz")):
             if time.monotonic() > deadline:
                 raise RuntimeError(f"no {role} {BACK_WITHIN_S:.0f} s after")
             if self._over.wait(0.1):
                 return
-
-    def _ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.target.url}/readyz", timeout=5).status_code == 200
-        except httpx.TransportError:
-            return False

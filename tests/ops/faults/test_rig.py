@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from ops.faults.rig import Rig
+from ops.faults.rig import Rig, answers, free_port
 
 
 @pytest.fixture
@@ -51,3 +53,23 @@ def test_a_command_that_fails_says_why(cnserve: Callable[[str], None], tmp_path:
     assert rig.cnserve("good") == f"{tmp_path / 'data'}\n"
     with pytest.raises(RuntimeError, match=r"cnserve models 'a b' failed \(3\):\nno such model"):
         rig.cnserve("models", "a b")
+
+
+def test_a_server_that_is_up_answers_and_one_that_is_not_ready_or_not_there_does_not() -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/readyz" else 503)
+            self.end_headers()
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert answers(f"{url}/readyz")
+        assert not answers(f"{url}/starting")
+        server.shutdown()
+        thread.join()
+    assert not answers(f"http://127.0.0.1:{free_port()}/readyz")
