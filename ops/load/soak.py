@@ -28,7 +28,7 @@ from ops.load.work import mean_gflop
 from serve.deployments.chores import SWEEP_EVERY_S
 
 LOAD = 0.7
-PATIENCE_S = 180.0
+PATIENCE_S = 600.0  # of callers, and for what is under way at the end: the machine may be shared
 RETENTION_S = 90.0
 """Short, so that what expires does so while it is watched; far above what a caller takes to fetch its images."""
 
