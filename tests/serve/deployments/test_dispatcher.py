@@ -269,7 +269,7 @@ async def test_a_job_is_cancelled_once_however_often_it_is_seen(platform: Platfo
 
 
 async def test_a_lost_lease_writes_nothing(platform: Platform, spec: JobSpec) -> None:
-    platform.start()
+    platform.start(lease=1.5)  # it looks at its leases four times as often
     job = platform.submit(spec)
     stream = await platform.sampler.streams.get()
     steal(platform)
