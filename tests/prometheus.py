@@ -19,7 +19,7 @@ SHIPPED = Path(__file__).parents[1] / "ops" / "prometheus"
 
 
 class Prometheus:
-    """What is shipped, but that it looks every second, and at these targets.
+    """What is shipped, but that it looks every other second, and at these targets.
 
     Args:
         folder: For its data.
@@ -32,7 +32,7 @@ class Prometheus:
         if program is None:
             raise Missing("prometheus is not installed: make services")
         config = yaml.safe_load((SHIPPED / "prometheus.yml").read_text())
-        config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        config["global"] = {"scrape_interval": "2s", "evaluation_interval": "1s"}
         config["rule_files"] = [str(SHIPPED / "rules" / "*.yml")]
         of_api, of_ray = config["scrape_configs"]
         of_api["static_configs"] = [{"targets": [api]}]
@@ -50,7 +50,7 @@ class Prometheus:
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not self._ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(self._log.read_text())
@@ -60,7 +60,7 @@ class Prometheus:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         assert self._process is not None
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(60)
         self._client.close()
 
     def query(self, expr: str, at: float | None = None) -> list[dict[str, Any]]:

@@ -22,14 +22,14 @@ pytestmark = pytest.mark.e2e
 Opened = Callable[[int], AbstractContextManager[str]]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def asked() -> dict[str, Body]:
     """Two that may share a batch only where any may, and one that may share the first's."""
     made = bodies(demo(), 2, (2, 3))
     return made | {"2": made["0"] | {"seed": 7}}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def expected(asked: Mapping[str, Body]) -> dict[str, object]:
     with EngineProcess(1) as engine:
         alone, together = (engine.make(way, asked) for way in ("one at a time", "together"))
@@ -42,12 +42,12 @@ def pictures(server: Server, asked: Mapping[str, Body]) -> dict[str, object]:
     return {outcome.request.name: outcome.picture for outcome in outcomes}
 
 
-def test_one_at_a_time(asked: Mapping[str, Body], expected: Mapping[str, object]) -> None:
+def test_one_at_a_time(alone: None, asked: Mapping[str, Body], expected: Mapping[str, object]) -> None:
     with process.locked(1) as url:
         require_equal(pictures(Server("locked", url), asked), expected)
 
 
-def test_serve_batch(asked: Mapping[str, Body], expected: Mapping[str, object]) -> None:
+def test_serve_batch(alone: None, asked: Mapping[str, Body], expected: Mapping[str, object]) -> None:
     with process.batched(1) as url:
         for mode in ("key", "any"):
             set_tuning(Server("batched", url), Tuning(mode, 4, 0.2))

@@ -9,7 +9,7 @@ import pytest
 from ops.faults.faults import SHORT
 from ops.faults.run import run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.usefixtures("alone")]
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])

@@ -37,14 +37,18 @@ from serve.telemetry import METRICS
 from tests.otlp import Received, Receiver
 from tests.prometheus import SHIPPED, Prometheus
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 DOCS = Path(__file__).parents[2] / "docs" / "observing.md"
 RUNBOOKS = Path(__file__).parents[2] / "ops" / "runbooks"
 PANELS = {f"{board.name}: {panel.title}": panel for board in BOARDS for panel in board.panels}
-WORK_S = 45.0
-FIRES_WITHIN_S = 60.0
-TOLD_WITHIN_S = 5.0  # processes tell Ray each second, and are scraped each second
+WITHIN_S = 240.0
+"""For each thing that must happen. Nothing takes long where the machine is not shared: processes report to Ray each
+second, and are scraped every other."""
+
+OF_GPUS = "cn_gpu_memory_bytes"
+BUSY = {"cn_running_jobs", "cn_engine_images"}
+"""Gauges that are above zero while something is made."""
 
 STILL = {
     *("cn_job_retries_total", "cn_jobs_set_aside_total", "cn_leases_lost_total", "cn_store_errors_total"),
@@ -58,7 +62,7 @@ class Watched:
     """A platform and who watches it.
 
     Attributes:
-        worked_until: Epoch seconds, when all that was counted is told: where windows end, however late they are asked.
+        worked_until: Epoch seconds, when the work ended: where windows end, however late they are asked.
     """
 
     rig: Rig
@@ -68,8 +72,31 @@ class Watched:
     worked_until: float = math.nan
 
     def finite(self, expr: str) -> list[float]:
-        """What there is to see at the end of the work."""
-        return [value for value in self.prometheus.values(within(expr), self.worked_until) if math.isfinite(value)]
+        """What there is to see at the end of the work, or now, while it goes on."""
+        return [value for value in self.prometheus.values(within(expr), self.when) if math.isfinite(value)]
+
+    def moved(self, name: str) -> bool:
+        """Whether a metric is there, and has moved where work alone moves it."""
+        metric = METRICS[name]
+        counted = f"{name}_count" if metric.kind == "histogram" else name
+        if name in STILL or (metric.kind == "gauge" and name not in BUSY):
+            return bool(self.prometheus.query(counted, self.when))
+        moved = f"max_over_time({name}[10m])" if name in BUSY else f"increase({counted}[10m])"
+        return sum(self.prometheus.values(moved, self.when)) > 0
+
+    @property
+    def when(self) -> float | None:
+        """Where windows end."""
+        return None if math.isnan(self.worked_until) else self.worked_until
+
+    def unseen(self) -> list[str]:
+        """Panels without a number and metrics that have not moved."""
+        panels = [title for title, panel in PANELS.items() if not panel.requires and not self.shows(panel)]
+        return panels + [name for name in METRICS if name != OF_GPUS and not self.moved(name)]
+
+    def shows(self, panel: Panel) -> bool:
+        """Whether each query of a panel has a number."""
+        return all(self.finite(query.expr) for query in panel.queries)
 
     def cnserve(self, *arguments: str) -> str:
         return self.rig.cnserve(*arguments)
@@ -82,7 +109,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Watched]:
+def watched(alone: None, tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("watched")
     settings = {
         "CN_ADHERENCE_SHARE": "1",
@@ -94,7 +121,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Ite
     (folder / "platform").mkdir()
     with Rig(folder / "platform", settings=settings) as rig:
         headers = {"Authorization": f"Bearer {rig.key}"}
-        client = httpx.Client(base_url=rig.url, timeout=120, trust_env=False, headers=headers)
+        client = httpx.Client(base_url=rig.url, timeout=WITHIN_S, trust_env=False, headers=headers)
         of_ray = rig.ray_session / "prom_metrics_service_discovery.json"
         try:
             prometheus = Prometheus(folder / "prometheus", f"127.0.0.1:{rig.metrics_port}", of_ray)
@@ -106,17 +133,17 @@ def watched(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Ite
 
 @pytest.fixture(scope="module")
 def worked(watched: Watched) -> Watched:
-    """The platform after most of a minute of what people do, and some that they shouldn't."""
+    """The platform after what people do, and some that they shouldn't, for as long as it takes to be seen."""
     picture = io.BytesIO()
     Image.fromarray(skimage.data.coins()).save(picture, "PNG")
     tenants = watched.rig.folder / "tenants.yaml"
     tenants.write_text("tenants: [{name: demo}, {name: small, limits: {requests_per_minute: 1}}]")
     watched.cnserve("tenants", "apply", "-f", str(tenants))
     small = watched.cnserve("keys", "create", "small").strip()
-    until = time.monotonic() + WORK_S
+    seen = threading.Event()
 
     def work(seed: int) -> None:
-        while time.monotonic() < until:
+        while not seen.is_set():
             request = f'{{"prompt": "a", "steps": {2 + seed}, "controls": [{{"type": "canny", "image": "photo"}}]}}'
             files = {"photo": ("coins.png", picture.getvalue(), "image/png")}
             watched.client.post("/v1/images", data={"request": request}, files=files).raise_for_status()
@@ -125,25 +152,29 @@ def worked(watched: Watched) -> Watched:
             watched.client.get("/v1/jobs").raise_for_status()
 
     def ask_too_much() -> None:
-        while time.monotonic() < until:
+        while not seen.wait(1.0):
             body = {"prompt": "a", "steps": 1}
             watched.client.post("/v1/jobs", json=body, headers={"Authorization": f"Bearer {small}"})
             job = watched.client.post("/v1/jobs", json={"prompt": "b", "steps": 50}).json()
             watched.client.delete(f"/v1/jobs/{job['id']}").raise_for_status()
-            threading.Event().wait(1.0)
 
     with ThreadPoolExecutor(4) as pool:
-        for work_of in [*(pool.submit(work, seed) for seed in range(3)), pool.submit(ask_too_much)]:
-            work_of.result()
-    return replace(watched, worked_until=time.time() + TOLD_WITHIN_S)
+        workers = [*(pool.submit(work, seed) for seed in range(3)), pool.submit(ask_too_much)]
+        try:
+            eventually(lambda: not watched.unseen() or any(worker.done() for worker in workers))
+        finally:
+            seen.set()
+        for worker in workers:
+            worker.result()
+    return replace(watched, worked_until=time.time())
 
 
 def within(expr: str) -> str:
-    """A panel's query with a window that the test has worked through."""
-    return expr.replace("$__rate_interval", "1m")
+    """A panel's query with a window that holds all of the work."""
+    return expr.replace("$__rate_interval", "10m")
 
 
-def eventually(true: Callable[[], object], seconds: float = FIRES_WITHIN_S) -> bool:
+def eventually(true: Callable[[], object], seconds: float = WITHIN_S) -> bool:
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:
@@ -153,14 +184,7 @@ def eventually(true: Callable[[], object], seconds: float = FIRES_WITHIN_S) -> b
 
 
 def test_every_panel_that_needs_no_gpu_shows_numbers(worked: Watched) -> None:
-    empty = [
-        f"{title}: {query.expr}"
-        for title, panel in PANELS.items()
-        if not panel.requires
-        for query in panel.queries
-        if not eventually(lambda query=query: worked.finite(query.expr), 2 * TOLD_WITHIN_S)  # type: ignore[misc]
-    ]
-    assert empty == []
+    assert [title for title, panel in PANELS.items() if not panel.requires and not worked.shows(panel)] == []
 
 
 def test_every_panel_can_be_asked(worked: Watched) -> None:
@@ -171,17 +195,11 @@ def test_every_panel_can_be_asked(worked: Watched) -> None:
             worked.prometheus.values(within(query.expr))
 
 
-@pytest.mark.parametrize("name", sorted(METRICS))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.gpu] if name == OF_GPUS else []) for name in sorted(METRICS)]
+)
 def test_every_metric_is_there_and_moves(worked: Watched, name: str) -> None:
-    metric = METRICS[name]
-    if name == "cn_gpu_memory_bytes":
-        pytest.skip("requires: GPU")
-    counted = f"{name}_count" if metric.kind == "histogram" else name
-    assert worked.prometheus.query(counted), "no such series"
-    if metric.kind != "gauge" and name not in STILL:
-        assert worked.prometheus.value(f"sum(increase({counted}[3m]))", worked.worked_until) > 0
-    if name in ("cn_running_jobs", "cn_engine_images"):
-        assert max(worked.prometheus.values(f"max_over_time({name}[3m])", worked.worked_until)) > 0
+    assert worked.moved(name)
 
 
 @pytest.mark.parametrize("file", ["recording.yml", "alerts.yml"])
@@ -214,10 +232,10 @@ def test_what_is_counted_is_what_was_done(worked: Watched) -> None:
     assert eventually(lambda: ask("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')") == 0)
     done = ask("SELECT count(*) FROM jobs WHERE state = 'succeeded'")
     images = ask("SELECT sum(images) FROM usage")
-    eventually(lambda: counted() == {"jobs": done, "images": images}, 15)
+    eventually(lambda: counted() == {"jobs": done, "images": images})
     assert counted() == {"jobs": done, "images": images}
     # Told by another process, which may be scraped a moment later.
-    assert eventually(lambda: (prometheus.value('sum(cn_images_total{outcome="finished"})') or 0) >= images, 15)
+    assert eventually(lambda: (prometheus.value('sum(cn_images_total{outcome="finished"})') or 0) >= images)
 
 
 def test_a_well_platform_alerts_nobody(worked: Watched) -> None:
@@ -251,7 +269,7 @@ def test_a_request_is_one_trace_through_all_processes(worked: Watched) -> None:
     def found() -> set[tuple[str, str]]:
         return {(span.service.removeprefix("controlnet-"), span.name) for span in worked.receiver.spans(trace)}
 
-    assert eventually(lambda: wanted <= found(), 20), wanted - found()
+    assert eventually(lambda: wanted <= found()), wanted - found()
     spans = worked.receiver.spans(trace)
     assert found() == wanted
     assert [span.name for span in spans if not span.parent] == ["POST /v1/images"]
@@ -305,7 +323,7 @@ def test_the_walk_through_of_a_slow_job_finds_why(worked: Watched) -> None:
     def waits() -> list[Received]:
         return [span for span in worked.receiver.spans(slow.headers["x-trace-id"]) if span.name == "queue"]
 
-    assert eventually(waits, 20)
+    assert eventually(waits)
     (wait,) = waits()
     assert wait.ended - wait.began == pytest.approx(timings["queued"], abs=0.01)
 
@@ -349,7 +367,7 @@ def test_artifacts_that_can_not_be_stored_alert(worked: Watched) -> None:
 def test_jobs_whose_sampler_dies_alert(worked: Watched) -> None:
     """They are set aside after their only attempt, and the budget of failed jobs burns."""
     alerts = {"JobsSetAside", "JobsFailing"}
-    assert eventually(lambda: _cut_off(worked) and alerts <= worked.prometheus.firing(), 180), (
+    assert eventually(lambda: _cut_off(worked) and alerts <= worked.prometheus.firing()), (
         worked.prometheus.firing()
     )
 

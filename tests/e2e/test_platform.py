@@ -145,7 +145,7 @@ def test_a_caller_who_leaves_frees_the_sampler(platform: Any) -> None:
     with pytest.raises(httpx.ReadTimeout):
         platform.client.post("/v1/images", json=request, timeout=httpx.Timeout(60, read=1))
     states: list[str] = []
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     with Client(platform.rig.url, platform.rig.key) as client:
         while states != ["cancelled"]:
             assert time.monotonic() < deadline, states

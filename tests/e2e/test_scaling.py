@@ -19,7 +19,7 @@ from ops.faults.rig import Rig
 from serve.jobs.schema import events, jobs
 from tests.e2e.conftest import end
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.usefixtures("alone")]
 
 WITHIN_S = 240.0  # for each thing that must happen: the machine may be shared
 BACKLOG = 6

@@ -1,4 +1,4 @@
-"""Five minutes of `python -m ops.load --soak`: all that is done to a platform in one, and the books at the end.
+"""Three minutes of `python -m ops.load --soak`: all that is done to a platform, once, and the books at the end.
 
 Whether anything grows takes hours to say; here it is held that everything was watched.
 """
@@ -16,15 +16,15 @@ from ops.load.leaks import generations
 from ops.load.soak import soak
 from ops.load.soakpage import write
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500), pytest.mark.usefixtures("alone")]
 
 
 def test_nothing_is_lost_while_models_keys_and_processes_change(tmp_path: Path) -> None:
     found = soak(
         tmp_path,
         database=None,
-        minutes=5,
-        every=30.0,
+        minutes=3,
+        every=20.0,
         backlog_s=0.0,
         seed=1,
         command="a test",
