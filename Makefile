@@ -3,9 +3,10 @@ SHELL  := bash
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PARALLEL := -n auto --no-loadscope-reorder  # one process a core; tests/conftest.py says what stays together
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services run test test-full test-gpu infra-check faults load bench bench-serve fairness capacity scaling bench-gpu mutants coverage check audit format lock clean
+.PHONY: help setup services run quick test test-full test-gpu infra-check faults load bench bench-serve fairness capacity scaling bench-gpu mutants coverage check audit format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}'
@@ -19,20 +20,24 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 setup: $(VENV)/.ready ## Make .venv with everything in it (run and test do it themselves)
 
-services: ## Install the servers that tests bring, where they are missing: PostgreSQL, Prometheus, Azurite (tests skip without)
+services: ## Install the servers of the tests where they are missing: PostgreSQL, Prometheus, Azurite (test does it itself)
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
 	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y postgresql >/dev/null; } || \
 	  echo "postgresql could not be installed: the tests that need it are skipped"
 	@command -v promtool >/dev/null || \
 	  { apt-get -qq update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends prometheus >/dev/null; } || \
 	  echo "prometheus could not be installed: the tests of rules are skipped"
-	@test -x build/services/node_modules/.bin/azurite-blob || npm install --silent --prefix build/services azurite@3.35.0
+	@test -x build/services/node_modules/.bin/azurite-blob || npm install --silent --prefix build/services azurite@3.35.0 || \
+	  echo "azurite could not be installed: the tests that need it are skipped"
 
 run: setup ## Start the platform on this machine: http://127.0.0.1:8000
 	$(BIN)/cnserve up
 
-test: setup ## Run the tests
-	$(BIN)/pytest -m "not full_size and not gpu"
+quick: setup ## Run the tests for a commit: most of the code in a minute, no servers, no platform
+	$(BIN)/pytest $(PARALLEL) --quick $(ARGS)
+
+test: setup services ## Run the tests, with the servers that they need (18 minutes on 2 quiet cores; ARGS=tests/serve chooses)
+	$(BIN)/pytest $(PARALLEL) --durations=20 -m "not full_size and not gpu" $(ARGS)
 
 test-full: setup ## Run the tests of the full-size SD 1.5 architecture (16 GB of memory, 17 GB in /tmp)
 	$(BIN)/pytest -m full_size

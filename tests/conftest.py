@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +15,56 @@ from ops.services import Azurite, Missing, Postgres
 
 settings.register_profile("shared machine", deadline=None)  # a slow example is no failure
 settings.load_profile("shared machine")
+
+TESTS = Path(__file__).parent
+END_TO_END = "tests/e2e/"
+SERVERS = ("postgresql", "azurite")  # in the ids of tests that ask for one
+WORKERS_AT_MOST = 4  # each imports torch and starts the servers that its tests ask for
+
+SLOW: tuple[str, ...] = ()
+"""Folders and files below tests/ that `make quick` leaves out: each takes seconds, or imports what does."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out what takes seconds or needs a server")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """None leaves it to the others."""
+    path = collection_path.relative_to(TESTS).as_posix() if collection_path.is_relative_to(TESTS) else ""
+    return True if config.getoption("quick") and path in SLOW else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
+    """End-to-end tests come last, those of the session's platform first: it has ended when others start their own."""
+    if config.getoption("quick"):
+        left = [item for item in items if any(server in item.nodeid for server in SERVERS)]
+        items[:] = [item for item in items if item not in left]
+        config.hook.pytest_deselected(items=left)
+
+    def place(item: pytest.Item) -> tuple[bool, bool]:
+        end_to_end = item.nodeid.startswith(END_TO_END)
+        return end_to_end, end_to_end and "platform" not in getattr(item, "fixturenames", ())
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker a core that this process may use; `-n auto` counts cores that `taskset` or a container keeps away."""
+    return min(WORKERS_AT_MOST, len(os.sched_getaffinity(0)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests stay together, since they share fixtures, and so do all end-to-end tests: one platform at a time."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return END_TO_END if nodeid.startswith(END_TO_END) else nodeid.partition("::")[0]
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(autouse=True, scope="session")
