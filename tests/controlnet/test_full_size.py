@@ -25,12 +25,12 @@ from controlnet.checkpoint import export_diffusers, import_checkpoint, import_di
 from controlnet.checkpoint.imports import Imported, blank
 from controlnet.checkpoint.read import read_state
 from controlnet.pipeline import Control, ImageSpec, Pipeline
+from tests.controlnet.golden import layout
 from tests.memory import Measured, anonymous, measured
 from tests.networks import write_tokenizer
 
 pytestmark = [pytest.mark.full_size, pytest.mark.timeout(1800)]
 
-LAYOUT = Path(__file__).parents[3] / "shared/golden/control_sd15.layout.json"
 PARTS = ("unet", "control", "vae", "text")
 GB = 1_000_000_000
 
@@ -146,11 +146,9 @@ def exported(file: Path, imported: Measured[None]) -> Measured[None]:
 
 
 def test_the_file_has_the_originals_names_and_shapes(file: Path) -> None:
-    if not LAYOUT.is_file():
-        pytest.skip(f"the list of the original's keys is not here: {LAYOUT}")
     with safe_open(file, "pt") as held:
-        found = {key: held.get_slice(key).get_shape() for key in held.keys()}  # noqa: SIM118 - it is no dictionary
-    assert found == json.loads(LAYOUT.read_text())
+        found = {key: tuple(held.get_slice(key).get_shape()) for key in held.keys()}  # noqa: SIM118 - it is no dictionary
+    assert found == layout.read(layout.FULL)
 
 
 def test_importing_takes_at_most_8_gb(imported: Measured[None]) -> None:

@@ -1,8 +1,5 @@
 """The modules' parameters are those of the original SD 1.5 checkpoints, by name and shape."""
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -11,8 +8,7 @@ from controlnet.control import ControlNet
 from controlnet.text import TextEncoder
 from controlnet.unet import UNet
 from controlnet.vae import VAE
-
-LAYOUT = Path(__file__).parents[3] / "shared/golden/control_sd15.layout.json"
+from tests.controlnet.golden import layout as layouts
 
 PARTS = {
     "model.diffusion_model.": lambda: UNet(SD15.unet),
@@ -38,9 +34,7 @@ def test_keys_and_parameters_are_as_many_as_the_originals(prefix, keys, paramete
 
 
 def test_names_and_shapes_are_the_originals():
-    if not LAYOUT.is_file():
-        pytest.skip(f"the list of the original's keys is not here: {LAYOUT}")
-    layout = {name: tuple(shape) for name, shape in json.loads(LAYOUT.read_text()).items()}
+    layout = layouts.read(layouts.FULL)
     with torch.device("meta"):
         ours = {
             prefix + name: tuple(weight.shape)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import warnings
 from collections.abc import Iterator
 from functools import cache
-from types import ModuleType
-from typing import Any
+from pathlib import Path
 
-from tests.infra.charts import ROOT, Document, Missing
+from jsonschema import Draft7Validator
 
-SHARED = ROOT.parent / "shared"
+from tests.infra.charts import Document, Missing
+
+CRDS = Path(__file__).parent / "crds"
 VERSIONS = ("1.32", "1.34")
 UNCHECKED = {"SecretProviderClass", "LocalQueue"}  # whose CRDs are not at hand
 CUSTOM = {"ray.io", "monitoring.coreos.com", "azmonitoring.coreos.com"}
@@ -22,7 +21,7 @@ class Schemas:
     """Verdicts are kept, because most objects of one set of values are those of another.
 
     Raises:
-        Missing: A tool or the CRDs are not here.
+        Missing: kubernetes-validate is not here.
     """
 
     def __init__(self) -> None:
@@ -60,20 +59,8 @@ class Schemas:
 
 
 @cache
-def _crds() -> dict[tuple[str, str], Any]:
-    files = sorted((SHARED / "schemas").glob("*.yaml"))
-    if not files:
-        raise Missing(f"the CRDs of Ray and Prometheus are not in {SHARED / 'schemas'}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # the tool leaves the files to the collector
-        found: dict[tuple[str, str], Any] = _tool().validator(list(map(str, files)))
-    return found
-
-
-def _tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("crd_validate", SHARED / "tools" / "crd_validate.py")
-    if spec is None or spec.loader is None:
-        raise Missing(f"crd_validate.py is not in {SHARED / 'tools'}")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def _crds() -> dict[tuple[str, str], Draft7Validator]:
+    """Validators by version and kind, of the schemas that `tests.infra.crds.make` wrote."""
+    schemas = [json.loads(file.read_text()) for file in sorted(CRDS.glob("*.json"))]
+    named = [(schema["properties"], Draft7Validator(schema)) for schema in schemas]
+    return {(fields["apiVersion"]["const"], fields["kind"]["const"]): validator for fields, validator in named}

@@ -1,7 +1,7 @@
 """Terraform without a cloud or a registry: a copy of infra/terraform, and providers that are schemas only.
 
-The providers are those of `../shared/tools/terraform-offline`: they know names, types, required arguments and how many
-blocks there may be, and nothing of Azure. A machine that reaches the registry needs none of it: there
+The providers are those of `terraform_offline/`: they know names, types, required arguments and how many blocks there
+may be, and nothing of Azure. A machine that reaches the registry needs none of it: there
 `terraform init -backend=false && terraform test` in a module's folder does the same with the real provider's schema.
 """
 
@@ -20,7 +20,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "infra/terraform"
 RULES = ROOT / "ops/prometheus/rules"
-SETUP = ROOT.parent / "shared/tools/terraform-offline/setup.sh"
+SETUP = Path(__file__).parent / "terraform_offline/setup.sh"
 
 
 def offline() -> Terraform:
@@ -57,20 +57,16 @@ class Terraform:
     """Terraform with the schema-only providers.
 
     Raises:
-        Missing: There is no terraform, or no providers.
+        Missing: There is no terraform, or PyPI's `tf` is not to be had.
     """
 
     def __init__(self) -> None:
         program = shutil.which("terraform")
         if program is None:
             raise Missing("no terraform on the PATH: https://developer.hashicorp.com/terraform/install")
-        if not SETUP.exists():
-            raise Missing(
-                f"no {SETUP}: run `terraform init -backend=false && terraform test` in each folder of infra/terraform"
-            )
         setup = subprocess.run([SETUP], capture_output=True, text=True, check=False)
         if setup.returncode != 0:
-            raise Missing(f"{SETUP} failed, it installs PyPI's `tf` once: {setup.stderr.strip()}")
+            raise Missing(f"{SETUP.relative_to(ROOT)} failed, it installs PyPI's `tf` once: {setup.stderr.strip()}")
         self._program = program
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("TF_", "ARM_"))},

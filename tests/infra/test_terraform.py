@@ -132,6 +132,13 @@ def test_no_state_and_no_lock_of_a_module_is_kept() -> None:
     assert {"*.tfstate", "*.tfvars", ".terraform/", "modules/**/.terraform.lock.hcl"} <= set(ignored)
 
 
+def test_no_lock_has_the_hashes_of_schemas() -> None:
+    """A registry's lock has the hashes of packages (`zh:`); those of a folder's providers alone are no lock."""
+    locks = [lock.read_text(encoding="utf-8") for lock in SOURCE.rglob(".terraform.lock.hcl")]
+
+    assert all('"zh:' in provider for lock in locks for provider in lock.split('\nprovider "')[1:])
+
+
 def _blocks(folder: str, kind: str) -> dict[str, str]:
     """Bodies of the blocks of a kind, by name. `terraform fmt` puts the closing brace at the line's start."""
     text = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(SOURCE / folder).glob("*.tf")))

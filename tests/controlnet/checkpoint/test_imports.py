@@ -23,8 +23,7 @@ from controlnet.checkpoint import (
     import_diffusers,
 )
 from controlnet.checkpoint.imports import blank
-
-GOLDEN = Path(__file__).parents[4] / "shared/golden"
+from tests.controlnet.golden.sets import Golden
 
 
 def equal(state: dict[str, Tensor], file: Path) -> bool:
@@ -75,11 +74,8 @@ def test_a_base_alone_comes_back_with_a_hint_encoder_that_fits(
     assert imported.architecture == replace(numbers, control=replace(numbers.control, hint_channels=(16, 32, 96)))
 
 
-def test_the_originals_own_checkpoint_is_taken_whole() -> None:
-    file = GOLDEN / "ldm-v15.weights.safetensors"
-    if not file.is_file():
-        pytest.skip(f"the original's checkpoint is not here: {file}")
-    spec = json.loads((GOLDEN / "ldm-v15.json").read_text())
+def test_a_checkpoint_of_the_original_is_taken_whole(golden: Golden) -> None:
+    file, spec = golden.checkpoint, golden.spec
     like = replace(
         SD15,
         unet=replace(SD15.unet, num_heads=spec["unet"]["num_heads"]),

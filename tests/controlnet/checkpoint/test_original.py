@@ -1,6 +1,5 @@
 """The original's layout, to the last key of a real checkpoint."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,25 +13,23 @@ from controlnet.checkpoint import export_original
 from controlnet.checkpoint.imports import blank
 from controlnet.checkpoint.infer import infer_architecture
 from controlnet.checkpoint.original import EXTRA_KEYS, buffers, merge, split
-
-GOLDEN = Path(__file__).parents[4] / "shared/golden"
+from tests.controlnet.golden import layout as layouts
+from tests.controlnet.golden.layout import Layout
+from tests.controlnet.golden.sets import Golden
 
 
 @pytest.fixture(scope="module")
-def layout() -> dict[str, tuple[int, ...]]:
-    file = GOLDEN / "control_sd15.layout.json"
-    if not file.is_file():
-        pytest.skip(f"the original's layout is not here: {file}")
-    return {key: tuple(shape) for key, shape in json.loads(file.read_text()).items()}
+def layout() -> Layout:
+    return layouts.read(layouts.FULL)
 
 
-def test_an_export_of_sd15_has_the_keys_and_shapes_of_the_original(layout: dict[str, tuple[int, ...]]) -> None:
+def test_an_export_of_sd15_has_the_keys_and_shapes_of_the_original(layout: Layout) -> None:
     parts = {part: blank(part, SD15) for part in ("unet", "control", "vae", "text")}
     exported = merge(parts) | buffers(SD15.schedule, SD15.text.max_position_embeddings)
     assert {key: tuple(tensor.shape) for key, tensor in exported.items()} == layout
 
 
-def test_sd15_is_inferred_from_the_originals_shapes(layout: dict[str, tuple[int, ...]]) -> None:
+def test_sd15_is_inferred_from_the_originals_shapes(layout: Layout) -> None:
     state = {key: torch.empty(shape, device="meta") for key, shape in layout.items()}
     parts, strange = split(state)
     assert strange == {}
@@ -48,11 +45,8 @@ def test_sd15_is_inferred_from_the_originals_shapes(layout: dict[str, tuple[int,
     assert inferred == SD15
 
 
-def test_the_schedules_tables_are_those_the_original_stored() -> None:
-    file = GOLDEN / "ldm-v15.weights.safetensors"
-    if not file.is_file():
-        pytest.skip(f"the original's checkpoint is not here: {file}")
-    stored, ours = load_file(file), buffers(ScheduleConfig(), 77)
+def test_the_schedules_tables_are_those_the_original_stored(golden: Golden) -> None:
+    stored, ours = load_file(golden.checkpoint), buffers(ScheduleConfig(), 77)
     assert ours.keys() - EXTRA_KEYS == set()
     for name, table in ours.items():
         # Stored as float16, with values below 6e-8 lost.
