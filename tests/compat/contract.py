@@ -36,6 +36,7 @@ class _Comparison:
     before: Schema
     now: Schema
     under_way: set[tuple[int, int, Way]] = field(default_factory=set)
+    equal: set[Any] = field(default_factory=set)
 
     def paths(self) -> Iterator[str]:
         ours, theirs = _by_template(self.before), _by_template(self.now)
@@ -97,11 +98,18 @@ class _Comparison:
                 yield from self.schema(place, said.get("schema", {}), b["content"][media].get("schema", {}), way)
 
     def schema(self, place: str, a: Schema, b: Schema, way: Way) -> Iterator[str]:
+        names = (a.get("$ref"), b.get("$ref"), way) if len(a) == len(b) == 1 else None
         pair = (id(a), id(b), way)
-        if pair in self.under_way:  # it holds itself
+        if pair in self.under_way or names in self.equal:  # it holds itself, or is there once more
             return
         self.under_way.add(pair)
-        a, b = _whole(self.before, a), _whole(self.now, b)
+        found = list(self.whole(place, _whole(self.before, a), _whole(self.now, b), way))
+        self.under_way.discard(pair)
+        if not found and names and names[0] and names[1]:
+            self.equal.add(names)
+        yield from found
+
+    def whole(self, place: str, a: Schema, b: Schema, way: Way) -> Iterator[str]:
         if way == "in" and a.get("default") != b.get("default"):
             yield f"{place}: its default was {a.get('default')!r}, is {b.get('default')!r}"
         ours, theirs = _alternatives(self.before, a), _alternatives(self.now, b)
@@ -115,7 +123,6 @@ class _Comparison:
                 break
             pairs = [(one, other) if way == "in" else (other, one) for other in fitting]
             yield from min((list(self.alternative(place, *pair, way)) for pair in pairs), key=len)
-        self.under_way.discard(pair)
 
     def alternative(self, place: str, a: Schema, b: Schema, way: Way) -> Iterator[str]:
         if way == "in":
