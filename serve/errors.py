@@ -32,7 +32,7 @@ on a failed job's row, so that an error found while annotating reaches the calle
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 
 class ServeError(Exception):
@@ -44,13 +44,16 @@ class ServeError(Exception):
         retry_after_s: Seconds after which trying again makes sense, if it does.
 
     Attributes:
+        status: HTTP's, of the kind; of a kind that this program does not know, that of the answer.
+        type: The kind's name; likewise.
+        title: The kind in a phrase; likewise.
         request_id: What to quote of the answer that told of it; known to clients only.
         job: Id of the job it is about; likewise.
     """
 
-    status: ClassVar[int] = 500
-    type: ClassVar[str] = "internal"
-    title: ClassVar[str] = "Internal error"
+    status: int = 500
+    type: str = "internal"
+    title: str = "Internal error"
 
     request_id: str | None = None
     job: str | None = None

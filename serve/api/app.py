@@ -160,12 +160,22 @@ def _describe(app: FastAPI, settings: Settings) -> None:
                             answer["content"] = {problems.MEDIA_TYPE: {"schema": schema}}
                     if (role := NEEDED[method.upper(), path]) is not None:
                         _secure(operation, role)
+            _open_enums(schemas)
             schemas.pop("HTTPValidationError", None)
             schemas.pop("ValidationError", None)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _open_enums(schemas: dict[str, Any]) -> None:
+    """Say of the enums of answers that later versions may add to them (Zalando's guideline 112)."""
+    for name, schema in schemas.items():
+        if not (name.endswith("Request") or name.startswith("Body_")):
+            for member in schema.get("properties", {}).values():
+                if "enum" in member:
+                    member["x-extensible-enum"] = member["enum"]
 
 
 def _secure(operation: dict[str, Any], role: Role) -> None:

@@ -19,7 +19,7 @@ from serve.client.events import (
     Queued,
     Started,
 )
-from serve.client.job import ControlMap, Image, Job, Map, ModelVersion, Progress, State
+from serve.client.job import ControlMap, Image, Job, Kind, Map, ModelVersion, Priority, Progress, State
 from serve.client.pictures import Picture
 from serve.client.problems import ClientError, StreamBroken, UnexpectedAnswer, Unreachable
 from serve.client.retries import Retries
@@ -36,10 +36,12 @@ __all__ = [
     "Image",
     "ImageDone",
     "Job",
+    "Kind",
     "Map",
     "ModelVersion",
     "Parameters",
     "Picture",
+    "Priority",
     "Progress",
     "Progressed",
     "Queued",

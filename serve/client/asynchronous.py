@@ -79,7 +79,7 @@ class AsyncClient:
         """`Client.job`."""
         return await self._send(calls.job(job_id))
 
-    async def jobs(self, states: Collection[State] = (), limit: int | None = None) -> AsyncGenerator[Job]:
+    async def jobs(self, states: Collection[State | str] = (), limit: int | None = None) -> AsyncGenerator[Job]:
         """`Client.jobs`."""
         left, cursor = calls.LARGEST_PAGE if limit is None else limit, None
         while left > 0:
@@ -126,7 +126,10 @@ class AsyncClient:
                     tell(event)
                     if isinstance(event, Ended):
                         return event.job
-        raise StreamBroken("the events of the job ended before it did")
+        job = await self.job(job_id)  # nothing comes any more, and no end was told: of an end without a job, say
+        if not job.terminal:
+            raise StreamBroken("the events of the job ended before it did")
+        return job
 
     async def images(self, job: Job | str) -> list[bytes]:
         """`Client.images`."""

@@ -195,7 +195,7 @@ def job(job_id: str) -> Call[Job]:
     return Call("GET", _job(job_id), _as(Job))
 
 
-def jobs(states: Collection[State], limit: int, cursor: str | None) -> Call[Page]:
+def jobs(states: Collection[State | str], limit: int, cursor: str | None) -> Call[Page]:
     """`GET /v1/jobs`: one page."""
     query = [*(("state", state) for state in states), ("limit", str(min(limit, LARGEST_PAGE)))]
     if cursor is not None:

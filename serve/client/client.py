@@ -101,7 +101,7 @@ class Client:
         """Where a job stands."""
         return self._send(calls.job(job_id))
 
-    def jobs(self, states: Collection[State] = (), limit: int | None = None) -> Iterator[Job]:
+    def jobs(self, states: Collection[State | str] = (), limit: int | None = None) -> Iterator[Job]:
         """Jobs, the newest first, page by page as they are asked for.
 
         Args:
@@ -163,7 +163,10 @@ class Client:
                 tell(event)
                 if isinstance(event, Ended):
                     return event.job
-        raise StreamBroken("the events of the job ended before it did")
+        job = self.job(job_id)  # nothing comes any more, and no end was told: of an end without a job, say
+        if not job.terminal:
+            raise StreamBroken("the events of the job ended before it did")
+        return job
 
     def images(self, job: Job | str) -> list[bytes]:
         """The images of a job that succeeded, as PNG files."""

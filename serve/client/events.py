@@ -64,7 +64,7 @@ class ImageDone(Said):
 
 
 class Ended(Said):
-    """The last event: nothing will change any more."""
+    """The last event: nothing will change any more. `job.state` says how, perhaps in a word of a newer API."""
 
     job: Job
 
@@ -86,12 +86,18 @@ _KINDS: Mapping[str, type[Event]] = {
 def read(message: Message) -> Event | None:
     """The event in a message; none where a newer API has kinds that are unknown here.
 
+    One of them may be an end: it is, if it brings a job that has ended, as every last event does.
+
     Raises:
         UnexpectedAnswer: It is not what its kind has.
     """
     kind = _KINDS.get(message.event)
     if kind is None:
-        return None
+        try:
+            ended = Ended.model_validate_json(message.data)
+        except ValidationError:
+            return None
+        return ended if ended.job.terminal else None
     try:
         return kind.model_validate_json(message.data)
     except ValidationError as error:

@@ -1,9 +1,13 @@
-"""What the API says of jobs. Members that a newer API adds are let by."""
+"""What the API says of jobs.
+
+Members that a newer API adds are let by, and words that it adds to `state`, `kind` and `priority` are kept as text: a
+program compares them with what it knows, and has a way for what it does not. `docs/api-versions.md` has the promise.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
 
@@ -11,6 +15,11 @@ from serve.client.problems import from_problem
 from serve.errors import JobCancelled, JobFailed, ServeError
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+Kind = Literal["images", "map"]
+Priority = Literal["interactive", "batch"]
+
+_STATES = frozenset(get_args(State))
+_TERMINAL = frozenset[str]({"succeeded", "failed", "cancelled"})
 
 
 class Said(BaseModel):
@@ -57,9 +66,12 @@ class Job(Said):
     """A job as it was when it was asked for. Times are epoch seconds, timings seconds by phase.
 
     Attributes:
+        kind: `Kind`, or a word of a newer API.
+        state: `State`, or a word of a newer API; `terminal` knows what to make of it.
         attempt: How often it was started.
         position: How many jobs are before it, while it is queued.
         predicted_s: Seconds until it is predicted to be done, while it is queued.
+        priority: `Priority`, or a word of a newer API.
         deadline: When it is not wanted any more, unless it was started before.
         n: How many images.
         parameters: All of them, as used.
@@ -69,12 +81,12 @@ class Job(Said):
     """
 
     id: str
-    kind: Literal["images", "map"]
-    state: State
+    kind: Kind | str
+    state: State | str
     attempt: int
     position: int | None = None
     predicted_s: float | None = None
-    priority: Literal["interactive", "batch"] = "interactive"
+    priority: Priority | str = "interactive"
     deadline: float | None = None
     progress: Progress | None = None
     n: int
@@ -91,17 +103,27 @@ class Job(Said):
 
     @property
     def terminal(self) -> bool:
-        """Nothing will change any more."""
-        return self.state in ("succeeded", "failed", "cancelled")
+        """Nothing will change any more. A state that is unknown here is an end if the job has finished."""
+        if self.state in _STATES:
+            return self.state in _TERMINAL
+        return self.finished_at is not None
 
     @property
     def failure(self) -> ServeError | None:
-        """Why there are no images, if the job ended without."""
+        """Why there are no images, if the job ended without.
+
+        An end that is unknown here is judged by what it left: its error, or fewer images than were asked for.
+        """
         failure: ServeError | None = None
         if self.state == "failed":
             failure = from_problem(self.error) if self.error else JobFailed("The job failed.")
         elif self.state == "cancelled":
             failure = JobCancelled("The job was cancelled.")
+        elif self.terminal and self.state != "succeeded":
+            if self.error:
+                failure = from_problem(self.error)
+            elif len(self.images) < self.n:
+                failure = JobFailed(f"The job ended as {self.state!r}, which this client does not know.")
         if failure is not None:
             failure.job = self.id
         return failure

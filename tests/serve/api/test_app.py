@@ -74,6 +74,14 @@ async def test_openapi_has_no_dangling_reference(client: httpx.AsyncClient) -> N
     assert "#/components/schemas/ImagesRequest" in refs(document)
 
 
+async def test_openapi_says_which_enums_may_grow(client: httpx.AsyncClient) -> None:
+    """Those of answers; a request's are all there is."""
+    schemas = (await client.get("/openapi.json")).json()["components"]["schemas"]
+    state = schemas["JobAnswer"]["properties"]["state"]
+    assert state["x-extensible-enum"] == state["enum"] == ["queued", "running", "succeeded", "failed", "cancelled"]
+    assert not any("x-extensible-enum" in member for member in schemas["ImagesRequest"]["properties"].values())
+
+
 async def test_openapi_tells_the_operators_bounds_and_the_errors_type(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     request = document["components"]["schemas"]["ImagesRequest"]

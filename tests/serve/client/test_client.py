@@ -123,6 +123,13 @@ def test_no_more_jobs_come_than_were_asked_for(wire: Wire) -> None:
     assert [request.url.params["limit"] for request in wire.requests] == ["3", "1"]
 
 
+def test_a_page_with_a_job_of_a_newer_api_comes_whole(wire: Wire) -> None:
+    strange = JOB | {"id": "job_2", "state": "paused", "kind": "upscale", "priority": "urgent"}
+    wire.answers(ok({"jobs": [strange, JOB], "next": None}))
+    assert [job.state for job in wire.call("jobs", ("paused", "queued"))] == ["paused", "queued"]
+    assert wire.requests[0].url.params.get_list("state") == ["paused", "queued"]
+
+
 def test_a_job_is_cancelled(wire: Wire) -> None:
     assert wire.answers(ok(JOB | {"state": "cancelled"}, 202)).call("cancel", "job_1").state == "cancelled"
     assert wire.requests[0].method == "DELETE"

@@ -26,7 +26,7 @@ from serve.client import (
     Unreachable,
 )
 from serve.errors import NotFound, Overloaded
-from tests.serve.client.conftest import DONE, ENDED, Wire, event, problem, streamed
+from tests.serve.client.conftest import DONE, ENDED, JOB, Wire, event, ok, problem, streamed
 
 QUEUED = event("queued", {"job": "job_1", "position": 2, "attempt": 0}, 3)
 STARTED = event("started", {"job": "job_1", "attempt": 1}, 4)
@@ -107,8 +107,36 @@ def test_after_the_last_event_there_is_none(wire: Wire) -> None:
     assert wire.answers(httpx.Response(204)).call("events", "job_1", "9") == []
 
 
+PARTIAL = DONE | {"state": "partial"}
+
+
+def test_an_end_of_a_newer_api_is_one(wire: Wire) -> None:
+    wire.answers(streamed(QUEUED, event("partial", {"job": PARTIAL}, 9)))
+    _, ended = wire.call("events", "job_1")
+    assert isinstance(ended, Ended)
+    assert (ended.job.state, ended.job.terminal) == ("partial", True)
+
+
+def test_a_job_that_goes_on_is_no_end_whatever_its_event_is_called(wire: Wire) -> None:
+    paused = event("paused", {"job": JOB | {"state": "paused"}}, 5)
+    wire.answers(streamed(paused, event("resumed", {"job": JOB | {"state": "running"}}, 6), ENDED))
+    assert [type(item) for item in wire.call("events", "job_1")] == [Ended]
+
+
+def test_a_known_end_may_have_an_unknown_state(wire: Wire) -> None:
+    wire.answers(streamed(event("succeeded", {"job": PARTIAL}, 9)))
+    assert wire.call("wait", "job_1").state == "partial"
+
+
+def test_an_end_that_was_not_understood_is_asked_for(wire: Wire) -> None:
+    """Its stream stops, and the next one has nothing more to tell."""
+    wire.answers(streamed(event("partial", {"job": "job_1"}, 9)), httpx.Response(204), ok(PARTIAL))
+    assert wire.call("wait", "job_1").state == "partial"
+    assert resumed_after(wire) == [None, "9", None]
+
+
 def test_waiting_for_an_end_that_is_not_told_raises(wire: Wire) -> None:
-    wire.answers(httpx.Response(204))
+    wire.answers(httpx.Response(204), ok(JOB))
     with pytest.raises(StreamBroken):
         wire.call("wait", "job_1")
 

@@ -9,13 +9,22 @@ import pytest
 from serve.client.problems import UnexpectedAnswer, from_answer, from_problem
 from serve.errors import (
     BodyTooLarge,
+    Conflict,
+    Forbidden,
+    Gone,
+    Internal,
     InvalidRequest,
     JobFailed,
+    MalformedRequest,
+    NotAcceptable,
     NotFound,
     Overloaded,
     ServeError,
     TimedOut,
+    TooManyRequests,
+    Unauthenticated,
     UnsupportedMedia,
+    kinds,
 )
 from tests.serve.client.conftest import problem
 
@@ -62,17 +71,60 @@ def test_a_traceback_says_what_to_quote() -> None:
     assert told(problem(500, "internal", job="job_1")).__notes__ == ["request req_1", "job job_1"]
 
 
-@pytest.mark.parametrize(
-    ("status", "expected"), [(422, InvalidRequest), (404, NotFound), (429, Overloaded), (503, Overloaded)]
-)
-def test_a_problem_of_a_newer_api_is_known_by_its_status(status: int, expected: type[ServeError]) -> None:
-    assert type(told(problem(status, "from-the-future"))) is expected
+BY_STATUS: dict[int, type[ServeError]] = {
+    400: MalformedRequest,
+    401: Unauthenticated,
+    403: Forbidden,
+    404: NotFound,
+    406: NotAcceptable,
+    409: Conflict,
+    410: Gone,
+    413: BodyTooLarge,
+    415: UnsupportedMedia,
+    422: InvalidRequest,
+    429: TooManyRequests,
+    500: Internal,
+    503: Overloaded,
+    504: TimedOut,
+}
+
+
+@pytest.mark.parametrize("status", [*BY_STATUS, 402, 405, 418, 451, 501, 502])
+def test_a_problem_of_a_newer_api_is_known_by_its_status(status: int) -> None:
+    error = told(problem(status, "from-the-future"))
+    assert type(error) is BY_STATUS.get(status, ServeError)
+    assert (str(error), error.status, error.request_id) == ("no", status, "req_1")
+
+
+def test_each_status_of_the_tree_has_a_class() -> None:
+    assert {kind.status for kind in kinds().values()} == set(BY_STATUS)
+
+
+def test_all_that_a_problem_of_a_newer_api_said_is_kept() -> None:
+    fault = {"field": "team", "detail": "is closed", "code": "closed", "bound": 3}
+    error = told(problem(403, "team-closed", {"Retry-After": "3"}, errors=[fault], title="Closed", retryable=True))
+    assert isinstance(error, Forbidden)
+    assert (error.type, error.title, error.field, error.retry_after_s) == ("team-closed", "Closed", "team", 3.0)
+    assert error.problem()["type"] == "team-closed"
+
+
+def test_what_one_problem_said_is_not_said_of_others() -> None:
+    told(problem(403, "team-closed", title="Closed"))
+    assert (Forbidden.type, Forbidden("x").title) == ("forbidden", "Not allowed")
+    assert "team-closed" not in kinds()
+
+
+@pytest.mark.parametrize("errors", [None, [], ["steps"], {"steps": "no"}])
+def test_errors_of_another_shape_name_no_field(errors: Any) -> None:
+    error = told(problem(422, "from-the-future", errors=errors))
+    assert isinstance(error, InvalidRequest)
+    assert error.field is None
 
 
 def test_a_plain_problem_of_http_is_not_a_failed_job() -> None:
     error = told(problem(405, "", type="about:blank"))
-    assert type(error) is UnexpectedAnswer
-    assert str(error).endswith("answered 405 with application/problem+json: no")
+    assert type(error) is ServeError
+    assert (error.type, error.status, str(error)) == ("about:blank", 405, "no")
 
 
 @pytest.mark.parametrize(
@@ -98,4 +150,6 @@ def test_a_jobs_own_problem_is_read_in_both_spellings(kind: str) -> None:
 
 def test_a_jobs_unknown_problem_is_a_failed_job() -> None:
     stored: dict[str, Any] = json.loads('{"type": "from-the-future", "detail": "x", "errors": null}')
-    assert type(from_problem(stored)) is JobFailed
+    error = from_problem(stored)
+    assert type(error) is JobFailed
+    assert (error.type, str(error)) == ("from-the-future", "x")

@@ -56,6 +56,29 @@ def test_jobs_are_listed(api: Api) -> None:
     assert str(api.requests[0].url) == "http://127.0.0.1:8000/v1/jobs?state=queued&state=running&limit=5"
 
 
+def test_a_job_of_a_newer_api_is_listed_with_the_others(api: Api) -> None:
+    strange = JOB | {"id": "job_2", "state": "paused", "kind": "upscale", "priority": "urgent"}
+    api.script = [ok({"jobs": [strange, JOB], "next": None})]
+    result = jobs("list")
+    assert result.exit_code == 0
+    assert ["paused" in line for line in result.output.splitlines() if "job_" in line] == [True, False]
+
+
+@pytest.mark.parametrize(("made", "code"), [(1, 1), (2, 0)])
+def test_an_end_of_a_newer_api_is_a_success_if_all_images_are_made(api: Api, made: int, code: int) -> None:
+    images = [{"index": i, "seed": i, "width": 8, "height": 8, "url": f"/{i}"} for i in range(made)]
+    api.script = [streamed(event("partial", {"job": DONE | {"state": "partial", "images": images}}, 9))]
+    result = jobs("watch", "job_1")
+    assert result.exit_code == code
+    assert ("ended as 'partial'" in result.output) == (code == 1)
+
+
+def test_a_problem_of_a_newer_api_is_told(api: Api) -> None:
+    api.script = [problem(403, "team-closed", title="The team is closed")]
+    result = jobs("show", "job_1")
+    assert (result.exit_code, result.output) == (1, "no (The team is closed, request req_1)\n")
+
+
 def test_a_state_is_one_of_five(api: Api) -> None:
     result = jobs("list", "--state", "lost")
     assert result.exit_code == 2
