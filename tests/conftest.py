@@ -57,7 +57,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file's tests stay together, since they share fixtures, and so do all end-to-end tests: one platform at a time."""
+    """A file's tests stay together, for they share fixtures; all end-to-end tests do: one platform at a time."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):

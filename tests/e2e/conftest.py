@@ -1,4 +1,4 @@
-"""The whole platform as `make run` starts it, on ports and a folder of its own; one for the session, and one at a time."""
+"""The whole platform as `make run` starts it, on ports and a folder of its own; one for all, one at a time."""
 
 from __future__ import annotations
 
