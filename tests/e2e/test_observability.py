@@ -379,9 +379,7 @@ def test_artifacts_that_can_not_be_stored_alert(worked: Watched) -> None:
 def test_jobs_whose_sampler_dies_alert(worked: Watched) -> None:
     """They are set aside after their only attempt, and the budget of failed jobs burns."""
     alerts = {"JobsSetAside", "JobsFailing"}
-    assert eventually(lambda: _cut_off(worked) and alerts <= worked.prometheus.firing()), (
-        worked.prometheus.firing()
-    )
+    assert eventually(lambda: _cut_off(worked) and alerts <= worked.prometheus.firing()), worked.prometheus.firing()
 
 
 def test_a_database_that_does_not_answer_alerts(worked: Watched) -> None:
