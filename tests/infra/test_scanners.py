@@ -47,9 +47,7 @@ def test_trivy_finds_nothing(tmp_path: Path) -> None:
 def _scan(program: str, *arguments: str) -> dict[str, Any]:
     place = shutil.which(program) or shutil.which(program, path=str(SCANNERS))
     if place is None:
-        pytest.skip(
-            f"no {program} on the PATH or in {SCANNERS.relative_to(ROOT)}: README of infra/terraform installs it"
-        )
+        pytest.skip(f"no {program} on the PATH or in {SCANNERS.relative_to(ROOT)}: `make services` installs it")
     done = subprocess.run([place, *arguments], capture_output=True, text=True, check=False)
     report: dict[str, Any] = json.loads(done.stdout)
     return report
