@@ -21,8 +21,8 @@ END_TO_END = "tests/e2e/"
 SERVERS = ("postgresql", "azurite")  # in the ids of tests that ask for one
 WORKERS_AT_MOST = 4  # each imports torch and starts the servers that its tests ask for
 
-SLOW: tuple[str, ...] = ()
-"""Folders and files below tests/ that `make quick` leaves out: each takes seconds, or imports what does."""
+SLOW = frozenset((TESTS / "slow.txt").read_text().splitlines()[1:])
+"""Folders and files below tests/ that `make quick` leaves out."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,4 +1,4 @@
-"""The charts, rendered once for all tests that only read."""
+"""The charts, rendered once for all tests that only read, and Terraform."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import pytest
 
 from tests.infra.charts import Charts, Missing, Render, platform
 from tests.infra.schemas import Schemas
+from tests.infra.terraform import Missing as NoTerraform
+from tests.infra.terraform import Terraform
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +37,13 @@ def rendered(charts):
         return made[key]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def terraform():
+    try:
+        terraform = Terraform()
+    except NoTerraform as missing:
+        pytest.skip(f"Terraform is not checked: {missing}")
+    with terraform:
+        yield terraform

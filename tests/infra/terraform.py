@@ -9,27 +9,20 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
+from types import TracebackType
+from typing import Self
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "infra/terraform"
 RULES = ROOT / "ops/prometheus/rules"
 SETUP = Path(__file__).parent / "terraform_offline/setup.sh"
-
-
-def offline() -> Terraform:
-    """Terraform, or the test is skipped, saying what is missing."""
-    try:
-        return Terraform()
-    except Missing as missing:
-        pytest.skip(f"Terraform is not checked: {missing}")
 
 
 class Missing(RuntimeError):
@@ -55,7 +48,7 @@ class Verdict:
 
 
 class Terraform:
-    """Terraform with the schema-only providers.
+    """Terraform with the schema-only providers, which run until the end: a run would start them twice.
 
     Raises:
         Missing: There is no terraform, or PyPI's `tf` is not to be had.
@@ -68,14 +61,39 @@ class Terraform:
         setup = subprocess.run([SETUP], capture_output=True, text=True, check=False)
         if setup.returncode != 0:
             raise Missing(f"{SETUP.relative_to(ROOT)} failed, it installs PyPI's `tf` once: {setup.stderr.strip()}")
+        configuration = Path(setup.stdout.strip())
         self._program = program
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("TF_", "ARM_"))},
-            "TF_CLI_CONFIG_FILE": setup.stdout.strip(),
-            "TF_OFFLINE_TYPES": " ".join(sorted(types())),
+            "TF_CLI_CONFIG_FILE": str(configuration),
             "TF_IN_AUTOMATION": "1",
             "CHECKPOINT_DISABLE": "1",
         }
+        self._programs = sorted((configuration.parent / "mirror").rglob("terraform-provider-*"))
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        folder = self._open.enter_context(tempfile.TemporaryDirectory(prefix="cn-terraform-", dir="/tmp"))
+        attached = {}
+        for program in self._programs:
+            # The kernel ends it with its parent, however that ends.
+            command = ["setpriv", "--pdeathsig=KILL", str(program), f"{folder}/{program.name}"]
+            process = self._open.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            self._open.callback(process.kill)
+            assert process.stdout is not None
+            _, protocol, network, socket, kind, _ = process.stdout.readline().split("|")
+            attached["/".join(program.parts[-6:-3])] = {
+                "Protocol": kind,
+                "ProtocolVersion": int(protocol),
+                "Pid": process.pid,
+                "Test": True,
+                "Addr": {"Network": network, "String": socket},
+            }
+        self._environment["TF_REATTACH_PROVIDERS"] = json.dumps(attached)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._open.close()
 
     def run(self, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one command in a folder; its output and errors together."""
@@ -103,13 +121,6 @@ class Terraform:
             if event.get("type") == "test_run" and event["test_run"].get("progress") == "complete":
                 runs[event["test_run"]["run"]] = event["test_run"]["status"]
         return Verdict(runs, done.stdout)
-
-
-def types() -> set[str]:
-    """Resources and data sources that infra/terraform names; one that there is not stays unknown to the provider."""
-    files = [path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.tf*")]
-    named = re.compile(r'^\s*(?:mock_)?(?:resource|data) +"(\w+)"', re.MULTILINE)
-    return {name for text in files for name in named.findall(text)}
 
 
 def copy(to: Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.terraform import Terraform, Verdict, copy, offline
+from tests.infra.terraform import Terraform, Verdict, copy
 
 pytestmark = pytest.mark.infra
 
@@ -149,11 +149,6 @@ MUTATIONS = [
         "prod_has_no_public_address",
     ),
 ]
-
-
-@pytest.fixture(scope="module")
-def terraform() -> Terraform:
-    return offline()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.terraform import SOURCE, Terraform, Verdict, copy, folders, offline
+from tests.infra.terraform import SOURCE, Terraform, Verdict, copy, folders
 
 pytestmark = pytest.mark.infra
 
@@ -21,11 +21,6 @@ class Checked:
     valid: bool
     words: str
     tested: Verdict
-
-
-@pytest.fixture(scope="module")
-def terraform() -> Terraform:
-    return offline()
 
 
 @pytest.fixture(scope="module")

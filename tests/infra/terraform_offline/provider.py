@@ -4,9 +4,8 @@ It serves the `schema.json` beside it: names and types of arguments, which are r
 of a value outside the documented set it warns. It knows nothing of arguments that exclude each other, and of no cloud:
 what is computed is unknown in a plan and made up when applied. No substitute for a plan with the real provider.
 
-`setup.sh` puts it where Terraform looks, under a Python that has PyPI's `tf`. `TF_OFFLINE_TYPES`, names of resources
-and data sources with blanks between, leaves the others out: Terraform reads all of them for each run of a test, and
-azurerm has a thousand.
+`setup.sh` puts it where Terraform looks, under a Python that has PyPI's `tf`. With the path of a socket it serves many
+runs of Terraform there (`TF_REATTACH_PROVIDERS`): what takes the time of a run is the start of its providers.
 """
 
 # ruff: noqa: N802 - the methods' names are the protocol's
@@ -14,12 +13,12 @@ azurerm has a thousand.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +41,24 @@ Fields = dict[str, Field]
 """An attribute has a `type`, or is of objects (`nested`). A block is `nested`, too, and says that it is one."""
 
 
-def main() -> None:
-    """Serve on a socket, and say which, until Terraform has enough."""
+def main(socket: str | None = None) -> None:
+    """Serve until Terraform has enough, on a socket of its own, and say which; on one that is given, until killed."""
+    schema = json.loads((Path(__file__).resolve().parent / "schema.json").read_text())
     server = grpc.server(ThreadPoolExecutor(max_workers=10), options=UNLIMITED)
-    rpc.add_ProviderServicer_to_server(Provider(Path(__file__).resolve(), server), server)
+    rpc.add_ProviderServicer_to_server(Provider(schema, server), server)
     controller_rpc.add_GRPCControllerServicer_to_server(Controller(server), server)
     stdio_rpc.add_GRPCStdioServicer_to_server(Stdio(), server)
     with tempfile.TemporaryDirectory() as folder:
-        certificate, credentials = _self_signed_cert()
-        server.add_secure_port(f"unix://{folder}/socket", credentials)
+        certificate = b""
+        if socket is None:
+            socket = f"{folder}/socket"
+            certificate, credentials = _self_signed_cert()
+            server.add_secure_port(f"unix://{socket}", credentials)
+        else:
+            server.add_insecure_port(f"unix://{socket}")  # Terraform asks no certificate of what it did not start
         server.start()
         encoded = base64.b64encode(certificate).decode().rstrip("=")
-        print(f"1|6|unix|{folder}/socket|grpc|{encoded}", flush=True)
+        print(f"1|6|unix|{socket}|grpc|{encoded}", flush=True)
         server.wait_for_termination()
 
 
@@ -190,17 +195,9 @@ def doubts(fields: Fields, values: Any, path: str) -> Iterator[pb.Diagnostic]:
 class Provider(rpc.ProviderServicer):
     """What Terraform asks of a provider."""
 
-    def __init__(self, program: Path, server: grpc.Server) -> None:
-        said = program.with_name("schema.json").read_bytes()
-        schema = json.loads(said)
-        named = os.environ.get("TF_OFFLINE_TYPES")
-        version = hashlib.sha256(b"".join((program.read_bytes(), said, str(named).encode()))).hexdigest()[:16]
-        self._described = program.with_name(f"schema-{version}.pb")
-        wanted = None if named is None else set(named.split())
-        self._resources, self._sources = (
-            {name: fields for name, fields in schema[kind].items() if wanted is None or name in wanted}
-            for kind in ("resources", "data_sources")
-        )
+    def __init__(self, schema: dict[str, Any], server: grpc.Server) -> None:
+        self._resources: dict[str, Fields] = schema["resources"]
+        self._sources: dict[str, Fields] = schema["data_sources"]
         self._settings: Fields = schema["provider"]
         self._framework: bool = schema["_meta"]["framework"]
         self._server = server
@@ -214,18 +211,16 @@ class Provider(rpc.ProviderServicer):
         )
 
     def GetProviderSchema(self, request: Any, context: Any) -> Any:
-        """Kept in a file: Terraform starts a provider for each run, and azurerm's thousand types take seconds."""
-        if not self._described.exists():
-            made = pb.GetProviderSchema.Response(
-                server_capabilities=self._can,
-                provider=self._schema(self._settings),
-                resource_schemas={name: self._schema(fields) for name, fields in self._resources.items()},
-                data_source_schemas={name: self._schema(fields) for name, fields in self._sources.items()},
-            )
-            own = self._described.with_suffix(f".{os.getpid()}")
-            own.write_bytes(made.SerializeToString())
-            own.replace(self._described)
-        return pb.GetProviderSchema.Response.FromString(self._described.read_bytes())
+        return self._described
+
+    @cached_property
+    def _described(self) -> pb.GetProviderSchema.Response:
+        return pb.GetProviderSchema.Response(
+            server_capabilities=self._can,
+            provider=self._schema(self._settings),
+            resource_schemas={name: self._schema(fields) for name, fields in self._resources.items()},
+            data_source_schemas={name: self._schema(fields) for name, fields in self._sources.items()},
+        )
 
     def GetFunctions(self, request: Any, context: Any) -> Any:
         return pb.GetFunctions.Response()
@@ -295,4 +290,4 @@ class Stdio(stdio_rpc.GRPCStdioServicer):
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

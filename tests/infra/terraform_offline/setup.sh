@@ -23,9 +23,13 @@ for schema in "$here"/schemas/*.json; do
   folder=$cache/mirror/registry.terraform.io/hashicorp/$provider/$version/$platform
   program=$folder/terraform-provider-${provider}_v$version
   mkdir -p "$folder"
-  cp "$schema" "$folder/schema.json"
-  { echo "#!$cache/venv/bin/python" && cat "$here/provider.py"; } >"$program"
-  chmod +x "$program"
+  own=$(mktemp -d "$cache/setup.XXXXXX") # others may be using what is there, or be here, too
+  cp "$schema" "$own/schema.json"
+  { echo "#!$cache/venv/bin/python" && cat "$here/provider.py"; } >"$own/program"
+  chmod +x "$own/program"
+  cmp -s "$own/schema.json" "$folder/schema.json" || mv "$own/schema.json" "$folder/schema.json"
+  cmp -s "$own/program" "$program" || mv "$own/program" "$program"
+  rm -r "$own"
 done
 cat >"$cache/terraform.rc" <<RC
 disable_checkpoint = true

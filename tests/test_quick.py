@@ -1,0 +1,33 @@
+"""What `make quick` leaves out is there, and it touches every package all the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SLOW, TESTS
+
+PACKAGES = sorted(
+    file.parent.relative_to(TESTS.parent)
+    for top in ("controlnet", "serve", "ops")
+    for file in (TESTS.parent / top).rglob("__init__.py")
+)
+ELSEWHERE = {
+    Path("ops/bench/gpu"): "ops/bench/test_gpu.py",
+    Path("ops/bench/peers"): "ops/bench/test_static.py",
+    Path("ops/dashboards"): "ops/test_dashboards.py",
+    Path("serve/jobs/migrations/versions"): "serve/jobs",
+}
+"""Packages whose tests are not in the folder of their name."""
+
+
+def test_what_is_left_out_is_there() -> None:
+    assert [name for name in sorted(SLOW) if not (TESTS / name).exists()] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=str)
+def test_every_package_is_touched(package: Path) -> None:
+    place = TESTS / ELSEWHERE.get(package, package)
+    files = [place] if place.is_file() else list(place.rglob("test_*.py"))
+    assert any(file.relative_to(TESTS).as_posix() not in SLOW for file in files)
