@@ -5,6 +5,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PARALLEL := -n auto --no-loadscope-reorder  # one process a core; tests/conftest.py says what stays together
 
+unexport PYTHONDONTWRITEBYTECODE # tests are compiled once, not in each process of each run
+
 .DEFAULT_GOAL := help
 .PHONY: help setup services run quick test test-full test-gpu infra-check faults load bench bench-serve fairness capacity scaling bench-gpu mutants coverage check audit format lock clean
 
@@ -37,7 +39,7 @@ run: setup ## Start the platform on this machine: http://127.0.0.1:8000
 	$(BIN)/cnserve up
 
 quick: setup ## Run the tests for a commit: most of the code in a minute, no servers, no platform
-	$(BIN)/pytest $(PARALLEL) --quick $(ARGS)
+	$(BIN)/pytest $(PARALLEL) --quick -p no:schemathesis -p no:hydra_pytest -m "not gpu" $(ARGS)
 
 test: setup services ## Run the tests, with the servers that they need (18 minutes on 2 quiet cores; ARGS=tests/serve chooses)
 	$(BIN)/pytest $(PARALLEL) --durations=20 -m "not full_size and not gpu" $(ARGS)
