@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import settings
 
 from ops.services import Azurite, Missing, Postgres
@@ -22,7 +21,7 @@ SERVERS = ("postgresql", "azurite")  # in the ids of tests that ask for one
 WORKERS_AT_MOST = 4  # each imports torch and starts the servers that its tests ask for
 
 SLOW = frozenset((TESTS / "slow.txt").read_text().splitlines()[1:])
-"""Folders and files below tests/ that `make quick` leaves out."""
+"""Folders, files and tests below tests/ that `make quick` leaves out."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,7 +37,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
     """End-to-end tests come last, those of the session's platform first: it has ended when others start their own."""
     if config.getoption("quick"):
-        left = [item for item in items if any(server in item.nodeid for server in SERVERS)]
+        left = {item for item in items if _is_slow(item) or any(server in item.nodeid for server in SERVERS)}
         items[:] = [item for item in items if item not in left]
         config.hook.pytest_deselected(items=left)
 
@@ -47,6 +46,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Confi
         return end_to_end, end_to_end and "platform" not in getattr(item, "fixturenames", ())
 
     items.sort(key=place)
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return item.nodeid.removeprefix("tests/").partition("[")[0] in SLOW
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -70,6 +73,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """Tiny tensors lose more to waking threads than they gain, and the machine may be shared."""
+    import torch  # here: with xdist the process that shares out the tests needs none
+
     torch.set_num_threads(1)
 
 
