@@ -39,7 +39,7 @@ run: setup ## Start the platform on this machine: http://127.0.0.1:8000
 	$(BIN)/cnserve up
 
 quick: setup ## Run the tests for a commit: most of the code in a minute, no servers, no platform
-	$(BIN)/pytest $(PARALLEL) --quick -p no:schemathesis -p no:hydra_pytest -m "not gpu" $(ARGS)
+	$(BIN)/pytest $(PARALLEL) --quick -p no:schemathesis -p no:hydra_pytest $(ARGS)
 
 test: setup services ## Run the tests, with the servers that they need (18 minutes on 2 quiet cores; ARGS=tests/serve chooses)
 	$(BIN)/pytest $(PARALLEL) --durations=20 -m "not full_size and not gpu" $(ARGS)

@@ -49,7 +49,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
     """End-to-end tests come last, those of the session's platform first: it has ended when others start their own."""
     if config.getoption("quick"):
-        left = {item for item in items if _is_slow(item) or any(server in item.nodeid for server in SERVERS)}
+        left = {item for item in items if _is_slow(item)}
         items[:] = [item for item in items if item not in left]
         config.hook.pytest_deselected(items=left)
 
@@ -61,7 +61,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Confi
 
 
 def _is_slow(item: pytest.Item) -> bool:
-    return item.nodeid.removeprefix("tests/").partition("[")[0] in SLOW
+    """Whether it takes long, needs a server, or a GPU."""
+    needs = any(server in item.nodeid for server in SERVERS) or item.get_closest_marker("gpu") is not None
+    return needs or item.nodeid.removeprefix("tests/").partition("[")[0] in SLOW
 
 
 @pytest.hookimpl(optionalhook=True)

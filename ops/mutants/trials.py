@@ -165,7 +165,9 @@ def _plugin(option: str, file: Path) -> list[str]:
 
 
 def _environ(root: Path) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    """Ours, without what its caller adds to pytest's own command line."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    return kept | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
 
 
 def _run(command: list[str], root: Path, environ: dict[str, str], limit: float | None) -> tuple[int | None, str]:

@@ -39,7 +39,9 @@ def test_what_does_not_start_leaves_nothing_behind(
     def interrupted(rig: Rig) -> None:
         raise KeyboardInterrupt
 
-    cnserve("exec sleep 60")
+    # As the platform does, it listens to SIGINT also where it was started by one that does not, in a background job say.
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); signal.pause()"
+    cnserve(f"exec {sys.executable} -c '{program}'")
     monkeypatch.setattr(Rig, "wait_until_ready", interrupted)
     rig = Rig(tmp_path)
     with pytest.raises(KeyboardInterrupt), rig:
