@@ -118,7 +118,7 @@ def _routes() -> Sequence[BaseRoute]:
     """Every route, with the check that none can do without.
 
     They hold nothing of an app. FastAPI makes a route's models when it is first looked for, anew for each
-    `include_router`: half a second, which the first requests of each app would pay.
+    `include_router`: a tenth of a second of processor time, which the first requests of each app would pay.
     """
     router = APIRouter(dependencies=[Depends(check)], responses=problems.documented(*ANYWHERE))
     for resource in (images, jobs, events, results, controls, models, usage, keys, status, legacy, health):
