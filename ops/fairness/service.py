@@ -195,7 +195,8 @@ def crowd(teams: Teams, tenants: int, each: int) -> Counter[str]:
 
 def _sent(teams: Teams, tenant: str, rate: float, seconds: float, luck: random.Random) -> list[str]:
     """Jobs of a team at random times for so many seconds, and until `LEAST_SENT` are sent; their ids."""
-    end, ids = time.monotonic() + seconds, []
+    end = time.monotonic() + seconds
+    ids: list[str] = []
     while (pause := luck.expovariate(rate)) < end - time.monotonic() or len(ids) < LEAST_SENT:
         time.sleep(pause)
         ids.append(teams.send(tenant))

@@ -92,7 +92,7 @@ def create_app(
             Middleware(Observe, metrics=metrics, tracing=tracing),
             Middleware(BodyLimit, max_bytes=settings.max_body, seconds=body_s, count=metrics.upload),
         ],
-        routes=_routes(),
+        routes=list(_routes()),
         dependencies=[Depends(check)],  # of a route that is added to this app
     )
     app.state.context = Context(

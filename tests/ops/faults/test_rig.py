@@ -39,7 +39,7 @@ def test_what_does_not_start_leaves_nothing_behind(
     def interrupted(rig: Rig) -> None:
         raise KeyboardInterrupt
 
-    # As the platform does, it listens to SIGINT also where it was started by one that does not, in a background job say.
+    # It listens to SIGINT as the platform does, also in a background job, which is started with that signal ignored.
     program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); signal.pause()"
     cnserve(f"exec {sys.executable} -c '{program}'")
     monkeypatch.setattr(Rig, "wait_until_ready", interrupted)
