@@ -1,22 +1,31 @@
 """The text side: prompts to token ids [B,T], token ids to features [B,T,D].
 
-Both halves are CLIP's (Radford et al. 2021) as the transformers library has them; this module
-holds only the choices that Stable Diffusion 1.x makes: all positions of the last layer after the
-final norm, no padding mask, every text padded and cut to the same length.
+Both halves are CLIP's (Radford et al. 2021); this module holds the choices that Stable Diffusion 1.x makes: all
+positions of the last layer after the final norm, no padding mask, every text padded and cut to the same length.
 
-The original checkpoints keep these weights under `cond_stage_model.transformer.text_model.*`.
-transformers 5 has dropped the `text_model.` from its names, so here the same weight is
-`transformer.*`. Their `embeddings.position_ids` is a constant, not a weight: leave it out.
+The original checkpoints keep these weights under `cond_stage_model.transformer.text_model.*`. transformers 5 has
+dropped the `text_model.` from its names, so here the same weight is `transformer.*`. Their `embeddings.position_ids`
+is a constant, not a weight: leave it out.
 """
 
+from __future__ import annotations
+
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from tokenizers import Regex, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer as Encoding
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from controlnet.architecture import TextConfig
+from controlnet.clip import CLIPText
+
+BOS, EOS = "<|startoftext|>", "<|endoftext|>"
+
+WORDS = rf"{re.escape(BOS)}|{re.escape(EOS)}|'s|'t|'re|'ve|'m|'ll|'d|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}}\p{{N}}]+"
+"""What of a text becomes tokens, piece by piece: letters, single digits, runs of anything else."""
 
 
 class TextEncoder(nn.Module):
@@ -26,31 +35,14 @@ class TextEncoder(nn.Module):
         """Build with random weights."""
         super().__init__()
         self.config = config
-        self.transformer = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=config.vocab_size,
-                hidden_size=config.hidden_size,
-                intermediate_size=config.intermediate_size,
-                num_hidden_layers=config.num_hidden_layers,
-                num_attention_heads=config.num_attention_heads,
-                max_position_embeddings=config.max_position_embeddings,
-                hidden_act=config.hidden_act,
-                bos_token_id=config.bos_token_id,
-                eos_token_id=config.eos_token_id,
-                pad_token_id=config.pad_token_id,
-            )
-        )
-        # A constant that no checkpoint fills: it must be real even where the weights are not yet (under
-        # `torch.device("meta")`), or the features are silently wrong once they are.
-        positions = torch.arange(config.max_position_embeddings, device="cpu")
-        self.transformer.embeddings.position_ids = positions[None]
+        self.transformer = CLIPText(config)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return the features [B,T,D] of token ids [B,T], int64.
 
         Each position sees itself and those before it, padding like any other token.
         """
-        features: Tensor = self.transformer(input_ids=ids).last_hidden_state
+        features: Tensor = self.transformer(ids)
         return features
 
 
@@ -67,19 +59,35 @@ class Tokenizer:
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder} has no {name}: a tokenizer needs it")
         self.length = length
-        self._encode = CLIPTokenizer(vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"))
+        self._encoding = _clip_encoding(folder)
+        self._encoding.enable_truncation(length)
+        self._encoding.enable_padding(length=length, pad_token=EOS, pad_id=self._encoding.token_to_id(EOS))
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """Return ids [B,length], int64: start, the text's tokens, end, padding.
 
         What does not fit is cut; the end token stays.
         """
-        batch = self._encode(
-            list(texts),
-            padding="max_length",
-            max_length=self.length,
-            truncation=True,
-            return_tensors="pt",
-        )
-        ids: Tensor = batch["input_ids"]
-        return ids
+        return torch.tensor([encoded.ids for encoded in self._encoding.encode_batch(list(texts))])
+
+
+def _clip_encoding(folder: Path) -> Encoding:
+    """CLIP's byte-pair encoding, as `transformers.CLIPTokenizer` sets it up."""
+    vocabulary, merges = models.BPE.read_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    encoding = Encoding(
+        models.BPE(vocabulary, merges, continuing_subword_prefix="", end_of_word_suffix="</w>", unk_token=EOS)
+    )
+    encoding.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    encoding.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    encoding.post_processor = processors.RobertaProcessing(
+        (EOS, vocabulary[EOS]), (BOS, vocabulary[BOS]), trim_offsets=False, add_prefix_space=False
+    )
+    encoding.add_special_tokens([BOS, EOS])
+    return encoding

@@ -1,9 +1,13 @@
 import json
+import random
+from dataclasses import asdict, replace
 
 import pytest
 import torch
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from controlnet.architecture import TextConfig
+from controlnet.bundle import DEMO
 from controlnet.text import TextEncoder, Tokenizer
 
 CONFIG = TextConfig(
@@ -64,9 +68,47 @@ def test_weights_that_arrive_later_are_enough(encoder):
     with torch.device("meta"):
         empty = TextEncoder(CONFIG)
     empty.load_state_dict(encoder.state_dict(), assign=True)
-    # transformers' own count of positions would stay on "meta", where looking it up gives garbage and no error.
+    # A count of positions that is a buffer would stay on "meta", where looking it up gives garbage and no error.
     assert not any(buffer.is_meta for buffer in empty.buffers())
     torch.testing.assert_close(empty.eval()(IDS), encoder(IDS))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
+def test_features_are_those_of_transformers(encoder, activation):
+    config = replace(CONFIG, hidden_act=activation)
+    theirs = CLIPTextModel(CLIPTextConfig(**asdict(config))).eval()
+    encoder = TextEncoder(config).eval()
+    encoder.transformer.load_state_dict(theirs.state_dict())
+    torch.testing.assert_close(encoder(IDS), theirs(input_ids=IDS).last_hidden_state)
+
+
+def test_random_weights_are_spread_as_those_of_transformers():
+    config = replace(CONFIG, hidden_size=64, intermediate_size=256, num_hidden_layers=3)
+    torch.manual_seed(0)
+    theirs = CLIPTextModel(CLIPTextConfig(**asdict(config))).state_dict()
+    ours = TextEncoder(config).transformer.state_dict()
+    assert ours.keys() == theirs.keys()
+    for name, weight in theirs.items():
+        torch.testing.assert_close(ours[name].std(), weight.std(), rtol=0.1, atol=0, msg=name)
+        torch.testing.assert_close(ours[name].mean(), weight.mean(), rtol=0, atol=0.01, msg=name)
+
+
+def test_too_long_a_text_is_refused(encoder):
+    with pytest.raises(ValueError, match="texts have 9 tokens: the encoder has positions for 8"):
+        encoder(torch.zeros(1, 9, dtype=torch.int64))
+
+
+def test_ids_are_those_of_transformers():
+    folder = DEMO / "tokenizer"
+    theirs = CLIPTokenizer(vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"))
+    letters = ["½²é\u0301İß\u200b\u00a0日本🙂", "'s've", "<|endoftext|>", "<|START", " \t\n", "Gear 12", "!?"]
+    luck = random.Random(0)
+    texts = ["", "<|startoftext|>a<|ENDOFTEXT|>", "a" * 500, "<|endoftext|>" * 90]
+    texts += ["".join(luck.choices("".join(letters), k=luck.randrange(60))) for _ in range(200)]
+    texts += ["".join(luck.choices(letters, k=luck.randrange(20))) for _ in range(200)]
+    expected = theirs(texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt")["input_ids"]
+    torch.testing.assert_close(Tokenizer(folder, 77)(texts), expected)
 
 
 def test_texts_start_end_and_are_padded(folder):
