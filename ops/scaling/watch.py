@@ -9,11 +9,12 @@ import json
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 
 from ops.faults.guest import guest
 
-LOOK_EVERY_S = 0.2
+LOOK_EVERY_S = 0.5
 
 
 def main(address: str) -> None:
@@ -26,17 +27,18 @@ def main(address: str) -> None:
 
     threading.Thread(target=until_the_end, daemon=True).start()
     with guest(address):
-        from ray import serve as ray_serve
+        from ray.serve.context import _get_global_client
 
         from serve.deployments.names import NAME
 
         before: Mapping[str, int] | None = None
         while not ended.wait(LOOK_EVERY_S):
-            application = ray_serve.status().applications.get(NAME)
-            deployment = None if application is None else application.deployments.get("sampler")
+            # As the controller tells it: `serve.status()` pickles classes of Ray anew in each call, which takes a core.
+            application = _get_global_client().get_serve_details()["applications"].get(NAME)
+            deployment = None if application is None else application["deployments"].get("sampler")
             if deployment is None:
                 continue
-            now = {state: count for state, count in sorted(deployment.replica_states.items()) if count}
+            now = dict(sorted(Counter(replica["state"] for replica in deployment["replicas"]).items()))
             if now != before:
                 before = now
                 print(json.dumps({"at": time.time(), "samplers": now}), flush=True)

@@ -101,10 +101,11 @@ class Platform:
             PlatformError: One can't; Ray's reason is its message.
         """
         while not stop.wait(0.25):
-            application = ray_serve.status().applications.get(NAME)
-            if application is not None and application.status == "RUNNING":
+            # Not `serve.status()`: that pickles classes of Ray anew in each call, which took a core.
+            application = _get_global_client().get_serve_status(NAME).app_status
+            if application.status == "RUNNING":
                 return
-            if application is not None and application.status == "DEPLOY_FAILED":
+            if application.status == "DEPLOY_FAILED":
                 raise PlatformError(f"Ray could not start the deployments.\n{application.message}")
             self._check_api()
 
