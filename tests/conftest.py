@@ -47,15 +47,20 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
-    """End-to-end tests come last, those of the session's platform first: it has ended when others start their own."""
+    """End-to-end tests come last, or first where other processes run the rest meanwhile.
+
+    Those of the session's platform come before those that start their own: it has ended then.
+    """
     if config.getoption("quick"):
         left = {item for item in items if _is_slow(item)}
         items[:] = [item for item in items if item not in left]
         config.hook.pytest_deselected(items=left)
 
+    shared_out = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1
+
     def place(item: pytest.Item) -> tuple[bool, bool]:
         end_to_end = item.nodeid.startswith(END_TO_END)
-        return end_to_end, end_to_end and "platform" not in getattr(item, "fixturenames", ())
+        return end_to_end is not shared_out, end_to_end and "platform" not in getattr(item, "fixturenames", ())
 
     items.sort(key=place)
 

@@ -22,7 +22,7 @@ def many(platform: Running) -> Iterator[Teams]:
 
 def test_a_light_team_goes_before_an_aggressors_queue(many: Teams) -> None:
     """The order, not the seconds: what they come to is `python -m ops.fairness --service`'s to say."""
-    figure = light_tail(many, SEATS, seconds=15)
+    figure = light_tail(many, SEATS, seconds=8)
     print(figure)
     assert figure.detail["aggressor's jobs waiting at the end"] > 0
     assert figure.detail["waiting jobs that went before a light one, at most"] < SEATS

@@ -76,7 +76,9 @@ async def test_a_result_says_where_the_time_went(platform: Platform, spec: JobSp
 async def test_every_image_is_an_event(platform: Platform, spec: JobSpec) -> None:
     platform.start()
     job = platform.submit(spec)
-    (await platform.sampler.streams.get()).finish()
+    stream = await platform.sampler.streams.get()
+    await platform.when(lambda: "annotated" in platform.kinds(job))  # maps and images are stored side by side
+    stream.finish()
     await platform.ended(job)
     assert platform.kinds(job) == ["queued", "started", "annotated", "image", "image", "succeeded"]
     assert {event.data["index"] for event in platform.store.events(job.id) if event.kind == "image"} == {0, 1}
