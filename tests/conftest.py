@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,17 +15,10 @@ from ops.services import Azurite, Missing, Postgres
 settings.register_profile("shared machine", deadline=None)  # a slow example is no failure
 settings.load_profile("shared machine")
 
-TESTS = Path(__file__).parent
 END_TO_END = "tests/e2e/"
-SERVERS = ("postgresql", "azurite")  # in the ids of tests that ask for one
 WORKERS_AT_MOST = 4  # each imports torch and starts the servers that its tests ask for
 
-SLOW = frozenset((TESTS / "slow.txt").read_text().splitlines()[1:])
-"""Folders, files and tests below tests/ that `make quick` leaves out."""
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--quick", action="store_true", help="leave out what takes seconds or needs a server")
+pytest_plugins = ["tests.quick"]
 
 
 def pytest_configure() -> None:
@@ -40,22 +32,11 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """None leaves it to the others."""
-    path = collection_path.relative_to(TESTS).as_posix() if collection_path.is_relative_to(TESTS) else ""
-    return True if config.getoption("quick") and path in SLOW else None
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """End-to-end tests come last, or first where other processes run the rest meanwhile.
 
     Those of the session's platform come before those that start their own: it has ended then.
     """
-    if config.getoption("quick"):
-        left = {item for item in items if _is_slow(item)}
-        items[:] = [item for item in items if item not in left]
-        config.hook.pytest_deselected(items=left)
-
     shared_out = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1
 
     def place(item: pytest.Item) -> tuple[bool, bool]:
@@ -63,12 +44,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Confi
         return end_to_end is not shared_out, end_to_end and "platform" not in getattr(item, "fixturenames", ())
 
     items.sort(key=place)
-
-
-def _is_slow(item: pytest.Item) -> bool:
-    """Whether it takes long, needs a server, or a GPU."""
-    needs = any(server in item.nodeid for server in SERVERS) or item.get_closest_marker("gpu") is not None
-    return needs or item.nodeid.removeprefix("tests/").partition("[")[0] in SLOW
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SLOW, TESTS
+from tests.quick import SLOW, SLOWEST_S, TESTS, Spent, listed
 
 PACKAGES = sorted(
     file.parent.relative_to(TESTS.parent)
@@ -27,7 +27,8 @@ def test_what_is_left_out_is_there() -> None:
     """A test that is left out by its name is there if its file has the name."""
     parts = [name.partition("::") for name in sorted(SLOW)]
     assert [file for file, _, _ in parts if not (TESTS / file).exists()] == []
-    assert [name for file, _, name in parts if name and f"def {name}(" not in (TESTS / file).read_text()] == []
+    named = [(file, name.rpartition("::")[2]) for file, _, name in parts if name]
+    assert [name for file, name in named if f"def {name}(" not in (TESTS / file).read_text()] == []
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=str)
@@ -35,3 +36,11 @@ def test_every_package_is_touched(package: Path) -> None:
     place = TESTS / ELSEWHERE.get(package, package)
     files = [file.relative_to(TESTS) for file in ([place] if place.is_file() else place.rglob("test_*.py"))]
     assert any(not SLOW & {name.as_posix() for name in (file, *file.parents)} for file in files)
+
+
+def test_the_list_is_by_what_tests_take() -> None:
+    before = "# By hand and measured.\na\nb/test_b.py::test_was_slow\nb/test_b.py::test_not_run\n"
+    slow, fast = Spent(alone=3 * SLOWEST_S, times=2), Spent(alone=3 * SLOWEST_S, times=4)
+    seconds = {"b/test_b.py::test_was_slow": fast, "c/test_c.py::test_is_slow": slow}
+    after = "# By hand and measured.\na\nb/test_b.py::test_not_run\nc/test_c.py::test_is_slow\n"
+    assert listed(before, seconds) == after

@@ -2,7 +2,6 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
 
 from controlnet.architecture import ScheduleConfig
 from controlnet.diffusion import Schedule
@@ -14,6 +13,8 @@ THEIR_NAMES = {"eps": "epsilon", "v": "v_prediction"}
 
 def peer(name, prediction):
     """Return diffusers' scheduler in the configuration that the sampler claims to equal."""
+    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler  # takes seconds
+
     numbers = {
         "beta_start": 0.00085,
         "beta_end": 0.012,

@@ -4,7 +4,6 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from controlnet.architecture import TextConfig
 from controlnet.bundle import DEMO
@@ -76,6 +75,8 @@ def test_weights_that_arrive_later_are_enough(encoder):
 @torch.no_grad()
 @pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
 def test_features_are_those_of_transformers(encoder, activation):
+    from transformers import CLIPTextConfig, CLIPTextModel  # takes seconds
+
     config = replace(CONFIG, hidden_act=activation)
     theirs = CLIPTextModel(CLIPTextConfig(**asdict(config))).eval()
     encoder = TextEncoder(config).eval()
@@ -84,6 +85,8 @@ def test_features_are_those_of_transformers(encoder, activation):
 
 
 def test_random_weights_are_spread_as_those_of_transformers():
+    from transformers import CLIPTextConfig, CLIPTextModel
+
     config = replace(CONFIG, hidden_size=64, intermediate_size=256, num_hidden_layers=3)
     torch.manual_seed(0)
     theirs = CLIPTextModel(CLIPTextConfig(**asdict(config))).state_dict()
@@ -100,6 +103,8 @@ def test_too_long_a_text_is_refused(encoder):
 
 
 def test_ids_are_those_of_transformers():
+    from transformers import CLIPTokenizer
+
     folder = DEMO / "tokenizer"
     theirs = CLIPTokenizer(vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"))
     letters = ["½²é\u0301İß\u200b\u00a0日本🙂", "'s've", "<|endoftext|>", "<|START", " \t\n", "Gear 12", "!?"]

@@ -28,7 +28,7 @@ def test_every_accepted_job_ends_once_whatever_is_killed(
     if database == "postgresql":
         request.getfixturevalue("postgres")  # skips where there is none
     faults = SHORT_ON[database]
-    struck = [*faults, DATABASE] if database == "postgresql" else faults
+    struck = [*faults, DATABASE] if database == "postgresql" else [*faults]
     jobs, kills = 10 * len(struck), len(struck)
     campaign = run(tmp_path, database, jobs, kills, faults, say=print, settings=ONE_THREAD)
     assert [outcome.fault for outcome in campaign.outcomes] == struck
