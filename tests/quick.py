@@ -16,7 +16,7 @@ import pytest
 
 TESTS = Path(__file__).parent
 LIST = TESTS / "slow.txt"
-SERVERS = ("postgres", "azurite")  # names of fixtures, and in the ids of tests that ask for one as they run
+SERVERS = ("postgres", "azurite")  # names of fixtures, marks, or in the ids of tests that ask for one as they run
 SLOWEST_S = 0.15  # of a test
 SLOWEST_ALL_S = 0.5  # of a test with all its parameters and what it shares with others
 
@@ -60,8 +60,8 @@ def leave(config: pytest.Config, items: list[pytest.Item], left: list[pytest.Ite
 
 def needs_more(item: pytest.Item) -> bool:
     """Whether it needs a server or a GPU."""
-    asked = (item.nodeid, *getattr(item, "fixturenames", ()))
-    return any(server in name for server in SERVERS for name in asked) or item.get_closest_marker("gpu") is not None
+    asked = (item.nodeid, *getattr(item, "fixturenames", ()), *(mark.name for mark in item.iter_markers()))
+    return "gpu" in asked or any(server in name for server in SERVERS for name in asked)
 
 
 def named(nodeid: str) -> str:

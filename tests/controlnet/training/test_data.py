@@ -66,6 +66,7 @@ def test_crops_show_the_same_place_of_picture_and_mask():
         assert torch.equal(item["image"][:1] > 0, item["mask"] > 0)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more than a core: the machine may have one
 def test_crops_differ_in_every_worker_and_epoch():
     torch.manual_seed(0)
     loader = DataLoader(Crops(Marked(), 8), batch_size=None, num_workers=2)
