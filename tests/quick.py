@@ -1,6 +1,7 @@
 """`--quick`: the tests for a commit. What they leave out stands in slow.txt; `--measure` writes it anew.
 
-By hand: folders and files, which are not even imported. Measured: tests, each with all the fixtures that it uses.
+By hand: folders and files, which are not even imported, and what is slow in a file that has a line with a plus: its
+other tests are worth their time. Measured: tests, each with all the fixtures that it uses.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ SERVERS = ("postgres", "azurite")  # names of fixtures, marks, or in the ids of 
 SLOWEST_S = 0.15  # of a test
 SLOWEST_ALL_S = 0.5  # of a test with all its parameters and what it shares with others
 
-SLOW = frozenset(line for line in LIST.read_text().splitlines() if not line.startswith("#"))
+SLOW = frozenset(line for line in LIST.read_text().splitlines() if line[0] not in "#+")
 """Folders, files and tests below tests/ that `--quick` leaves out."""
 
 
@@ -130,7 +131,12 @@ class Spent:
 
 def listed(before: str, spent: Mapping[str, Spent]) -> str:
     """The list with the tests that are slow now; files, folders and tests that were not run as before."""
-    lines = [line for line in before.splitlines() if line not in spent]
+    worth = {line[1:] for line in before.splitlines() if line.startswith("+")}
+
+    def measured(test: str) -> bool:
+        return test in spent and test.partition("::")[0] not in worth
+
+    lines = [line for line in before.splitlines() if not measured(line)]
     comments = [line for line in lines if line.startswith("#")]
-    slow = [test for test, seconds in spent.items() if seconds.slow]
+    slow = [test for test, seconds in spent.items() if measured(test) and seconds.slow]
     return "\n".join([*comments, *sorted({*lines, *slow} - {*comments})]) + "\n"

@@ -107,7 +107,7 @@ def test_samplers_come_with_the_work_and_go_with_it(rig: Rig, client: httpx.Clie
             waiting = connection.scalar(sa.select(sa.func.count()).where(jobs.c.state == "queued"))
         sent += [submit(client) for _ in range(BACKLOG - int(waiting or 0))]
         time.sleep(0.2)
-    sent += [submit(client, n=8, steps=50) for _ in range(2)]  # they run still when a sampler less would do
+    sent += [submit(client, n=4, steps=50) for _ in range(2)]  # they run still when a sampler less would do
     samplers.until(lambda states: not states)
 
     with rig.reads.connect() as connection:

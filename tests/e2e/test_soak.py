@@ -1,4 +1,4 @@
-"""Two minutes of `python -m ops.load --soak`: all that is done to a platform, once, and the books at the end.
+"""A minute and a half of `python -m ops.load --soak`: all that is done to a platform, once, and the books at the end.
 
 Whether anything grows takes hours to say; here it is held that everything was watched.
 """
@@ -24,15 +24,15 @@ def test_nothing_is_lost_while_models_keys_and_processes_change(tmp_path: Path) 
     found = soak(
         tmp_path,
         database=None,
-        minutes=2,
-        every=12.0,
+        minutes=1.5,
+        every=9.0,
         backlog_s=0.0,
         seed=1,
         command="a test",
         step=print,
         watch=lambda run: None,
         say=print,
-        requests_s=0.25,
+        requests_s=0.3,
         settings=ONE_THREAD,
     )
     write(found, tmp_path)

@@ -16,6 +16,18 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.port, settings.max_rows) == (8123, 8)
 
 
+def test_a_file_of_the_folder_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("CN_PORT=8123\n")
+    monkeypatch.chdir(tmp_path)
+    assert Settings().port == 8123
+
+
+@pytest.mark.parametrize("port", [0, 65536])
+def test_a_port_is_one_of_65535(port: int) -> None:
+    with pytest.raises(ValidationError, match="port"):
+        Settings(port=port)
+
+
 def test_embedded_defaults_live_in_the_data_folder(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     assert settings.database_url == f"sqlite:///{tmp_path}/jobs.db"

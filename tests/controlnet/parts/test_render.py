@@ -1,6 +1,7 @@
 """Renderings: deterministic, consistent with their maps, legible."""
 
 import dataclasses
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,11 +10,20 @@ import pytest
 from controlnet.parts.render import PALETTE, Rendering, render
 from controlnet.parts.scene import BENCHES, KINDS, MATERIALS, Part, Scene, sample_scene
 
+DRAWN, SIDE = Path(__file__).with_name("drawn.png"), 96
+
 
 def portrait(kind: str = "gear", material: str = "steel", bench: str = "dark") -> Scene:
     """One sound part in the middle of the frame."""
     part = Part(kind, material, "none", 0.5, 0.5, 0.36, 0.4, 0, 7)
     return dataclasses.replace(sample_scene(3), parts=(part,), bench=bench, close_up=False)
+
+
+def row(kind: str) -> Scene:
+    """Three parts of a kind: sound, scratched and rusty, each of another variant and material."""
+    numbers = zip(("none", "scratch", "rust"), ("steel", "brass", "copper"), (0.2, 0.5, 0.8), strict=True)
+    parts = tuple(Part(kind, metal, flaw, x, 0.5, 0.14, x, i, i) for i, (flaw, metal, x) in enumerate(numbers))
+    return dataclasses.replace(sample_scene(3), parts=parts, bench="dark", close_up=False)
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +118,16 @@ def test_the_empty_bench_has_no_edges() -> None:
     for bench in BENCHES:
         empty = dataclasses.replace(portrait(bench=bench), parts=())
         assert not cv2.Canny(render(empty).image, 60, 140).any()
+
+
+@pytest.mark.parametrize("index", range(len(KINDS)), ids=KINDS)
+def test_parts_look_as_those_that_the_shipped_model_learned(index: int) -> None:
+    """The picture was rendered when 0.1 shipped: `python -m tests.controlnet.parts.test_render` writes it."""
+    drawn = cv2.imread(str(DRAWN))[..., ::-1][index * SIDE : (index + 1) * SIDE].astype(int)
+    difference = np.abs(render(row(KINDS[index]), SIDE).image.astype(int) - drawn)
+    assert difference.mean() < 0.05  # levels of 255: another machine rounds otherwise
+    assert difference.max() <= 16
+
+
+if __name__ == "__main__":
+    cv2.imwrite(str(DRAWN), np.concatenate([render(row(kind), SIDE).image for kind in KINDS])[..., ::-1])
