@@ -18,6 +18,9 @@ picture that is stored already cannot be seen to be stored again."""
 TWINS = 3
 """Of so many groups one asks for two images: only such a job has one that is told before the end."""
 
+LOOK_S = 0.25
+"""Between two questions of a thread: with twenty a second the api took half a core while others recovered."""
+
 PATIENCE = Retries(attempts=int(2 * READY_WITHIN_S), longest_s=2.0)  # a second each, on average
 """The client rides out every restart; a submission is sent again under its own key."""
 
@@ -117,7 +120,7 @@ class Ledger:
 
     def _wait(self, client: Client, job_id: str) -> None:
         """Until the job has ended: so many are unfinished as there are threads."""
-        while not self._left.wait(0.05):
+        while not self._left.wait(LOOK_S):
             try:
                 if client.job(job_id).terminal:
                     return
