@@ -41,7 +41,7 @@ run: setup ## Start the platform on this machine: http://127.0.0.1:8000
 quick: setup ## Run the tests for a commit: 3,300 in a minute, no servers, no platform
 	$(BIN)/pytest $(PARALLEL) --quick -p no:schemathesis -p no:hydra_pytest $(ARGS)
 
-test: setup services ## Run the tests, with the servers that they need (half an hour or more on 2 cores; ARGS=tests/serve chooses)
+test: setup services ## Run the tests, with the servers that they need (half an hour on 2 cores; ARGS=tests/serve chooses)
 	$(BIN)/pytest $(PARALLEL) --durations=20 -m "not full_size and not gpu" $(ARGS)
 
 test-full: setup ## Run the tests of the full-size SD 1.5 architecture (16 GB of memory, 17 GB in /tmp)
