@@ -72,10 +72,11 @@ class Prometheus:
         """Their values."""
         return [float(series["value"][1]) for series in self.query(expr, at)]
 
-    def value(self, expr: str, at: float | None = None) -> float:
-        """That of the only series."""
-        (value,) = self.values(expr, at)
-        return value
+    def value(self, expr: str, at: float | None = None) -> float | None:
+        """That of the only series; None where there is none, as after a scrape that took too long."""
+        found = self.values(expr, at)
+        assert len(found) <= 1, found
+        return found[0] if found else None
 
     def firing(self) -> set[str]:
         """Names of the alerts that fire."""

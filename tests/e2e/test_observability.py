@@ -246,8 +246,7 @@ def test_what_is_counted_is_what_was_done(worked: Watched) -> None:
     assert eventually(lambda: ask("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')") == 0)
     done = ask("SELECT count(*) FROM jobs WHERE state = 'succeeded'")
     images = ask("SELECT sum(images) FROM usage")
-    eventually(lambda: counted() == {"jobs": done, "images": images})
-    assert counted() == {"jobs": done, "images": images}
+    assert eventually(lambda: counted() == {"jobs": done, "images": images}), counted()
     # Told by another process, which may be scraped a moment later.
     assert eventually(lambda: (prometheus.value('sum(cn_images_total{outcome="finished"})') or 0) >= images)
 
