@@ -50,15 +50,16 @@ class Attention(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.heads = config.num_attention_heads
-        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            self.add_module(name, nn.Linear(config.hidden_size, config.hidden_size))
+        width = config.hidden_size
+        self.k_proj = nn.Linear(width, width)
+        self.v_proj = nn.Linear(width, width)
+        self.q_proj = nn.Linear(width, width)
+        self.out_proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B,T,D] of [B,T,D]."""
-        q, k, v = (
-            rearrange(project(x), "b t (h d) -> b h t d", h=self.heads)
-            for project in (self.q_proj, self.k_proj, self.v_proj)
-        )
+        projected = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        q, k, v = (rearrange(each, "b t (h d) -> b h t d", h=self.heads) for each in projected)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         out: Tensor = self.out_proj(rearrange(attended, "b h t d -> b t (h d)"))
         return out
