@@ -38,7 +38,7 @@ services: ## Install what the tests bring, where it is missing: PostgreSQL, Prom
 run: setup ## Start the platform on this machine: http://127.0.0.1:8000
 	$(BIN)/cnserve up
 
-quick: setup ## Run the tests for a commit: 3,300 in a minute, no servers, no platform
+quick: setup ## Run the tests for a commit: 2,900 in a minute, no servers, no platform
 	$(BIN)/pytest $(PARALLEL) --quick -p no:schemathesis -p no:hydra_pytest $(ARGS)
 
 test: setup services ## Run the tests, with the servers that they need (half an hour on 2 cores; ARGS=tests/serve chooses)
