@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
-BOS = "<|startoftext|>"
-EOS = "<|endoftext|>"
+from controlnet.text import BOS, EOS
+
 END_OF_WORD = "</w>"
 
 # How CLIP cuts text into words before it merges (openai/CLIP, simple_tokenizer.py): letters, one digit, the rest.
