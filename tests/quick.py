@@ -19,7 +19,7 @@ TESTS = Path(__file__).parent
 LIST = TESTS / "slow.txt"
 SERVERS = ("postgres", "azurite")  # names of fixtures, marks, or in the ids of tests that ask for one as they run
 SLOWEST_S = 0.15  # of a test
-SLOWEST_ALL_S = 0.5  # of a test with all its parameters and what it shares with others
+SLOWEST_ALL_S = 0.25  # of a test with all its parameters and what it shares with others
 
 SLOW = frozenset(line for line in LIST.read_text().splitlines() if line[0] not in "#+")
 """Folders, files and tests below tests/ that `--quick` leaves out."""
@@ -48,14 +48,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
     if config.getoption("measure"):
-        leave(config, items, [item for item in items if needs_more(item)])
+        leave(config, items, {item for item in items if needs_more(item)})
     elif config.getoption("quick"):
-        leave(config, items, [item for item in items if needs_more(item) or named(item.nodeid) in SLOW])
+        leave(config, items, {item for item in items if needs_more(item) or named(item.nodeid) in SLOW})
 
 
-def leave(config: pytest.Config, items: list[pytest.Item], left: list[pytest.Item]) -> None:
+def leave(config: pytest.Config, items: list[pytest.Item], left: set[pytest.Item]) -> None:
     """Leave some out."""
-    items[:] = [item for item in items if item not in set(left)]
+    items[:] = [item for item in items if item not in left]
     config.hook.pytest_deselected(items=left)
 
 

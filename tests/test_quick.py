@@ -40,7 +40,7 @@ def test_every_package_is_touched(package: Path) -> None:
 
 def test_the_list_is_by_what_tests_take() -> None:
     before = "# By hand and measured.\n+d/test_d.py\na\nb/test_b.py::test_was_slow\nb/test_b.py::test_not_run\n"
-    slow, fast = Spent(alone=3 * SLOWEST_S, times=2), Spent(alone=3 * SLOWEST_S, times=4)
+    slow, fast = Spent(alone=3 * SLOWEST_S, times=2), Spent(alone=SLOWEST_S, times=4)
     seconds = {
         "b/test_b.py::test_was_slow": fast,
         "c/test_c.py::test_is_slow": slow,
