@@ -179,7 +179,7 @@ class Rig:
         while not answers(f"{self.url}/readyz"):
             if self._up.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the platform is not ready:\n{self.log.read_text(errors='replace')[-4000:]}")
-            time.sleep(0.1)
+            time.sleep(0.5)  # each question is one to the database, and the cores are those that start it
 
     def processes(self, role: str | None = None) -> list[int]:
         """The processes of a role, or all of the tree. It is a session of its own, so nothing else is in it."""
@@ -233,8 +233,8 @@ def free_port() -> int:
 def answers(url: str) -> bool:
     """Whether a GET on loopback is answered with 200.
 
-    Asked ten times a second while a server starts: `httpx.get` would make a TLS context each time, which is a quarter
-    of a core.
+    Asked often while a server starts: `httpx.get` would make a TLS context each time, which at ten times a second is a
+    quarter of a core.
     """
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:

@@ -9,9 +9,11 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
 from serve.config import Settings
-from serve.deployments.dispatcher import Dispatcher
-from serve.deployments.imaging import Imaging
-from serve.deployments.sampler import Sampler
+
+# By path: to say what is to run takes neither torch nor OpenCV, whose imports are most of the time that it took.
+DISPATCHER = "serve.deployments.dispatcher.Dispatcher"
+IMAGING = "serve.deployments.imaging.Imaging"
+SAMPLER = "serve.deployments.sampler.Sampler"
 
 TELL_EVERY = 1.0  # seconds between reports of a dispatcher to Serve's controller
 IMAGING_WAIT = 10.0  # seconds for which imaging must have had too many calls: a peak is over before a replica has come
@@ -41,7 +43,7 @@ def build(settings: Settings, gpus: float) -> Application:
         ray_actor_options={"num_gpus": gpus, "num_cpus": 0.5},
         graceful_shutdown_timeout_s=drain,
         health_check_period_s=5.0,
-    )(Sampler).bind(settings)
+    )(SAMPLER).bind(settings)
     fewest, most = settings.imaging_replicas
     imaging = ray_serve.deployment(
         name="imaging",
@@ -54,14 +56,14 @@ def build(settings: Settings, gpus: float) -> Application:
         max_ongoing_requests=16,
         ray_actor_options={"num_cpus": 0.25},
         graceful_shutdown_timeout_s=60.0,  # where pictures are stored may be slow
-    )(Imaging).bind(settings)
+    )(IMAGING).bind(settings)
     return ray_serve.deployment(
         name="dispatcher",
         autoscaling_config=_one_that_tells(),
         ray_actor_options={"num_cpus": 0.1},
         graceful_shutdown_timeout_s=5.0,
         health_check_period_s=5.0,
-    )(Dispatcher).bind(settings, imaging, sampler)
+    )(DISPATCHER).bind(settings, imaging, sampler)
 
 
 def _one_that_tells() -> AutoscalingConfig:

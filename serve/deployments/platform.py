@@ -89,7 +89,7 @@ class Platform:
         self._wait_until_deployed(stop)
         registrar.join()
         self._say("Loading and warming the model ...")
-        while not stop.wait(0.2):
+        while not stop.wait(0.5):
             self._check_api()
             if _is_ready(self.url):
                 return
@@ -171,10 +171,10 @@ class Platform:
 
 
 def start_ray() -> None:
-    """Start Ray on this machine, with its dashboard on loopback; `secure_ray` was called before."""
+    """Start Ray on this machine; `secure_ray` was called before."""
     ray.init(
         num_cpus=max(2, os.cpu_count() or 1),
-        include_dashboard=True,
+        include_dashboard=False,  # ten processes, which took a fifth of the start and are idle afterwards
         dashboard_host="127.0.0.1",
         object_store_memory=SMALL_OBJECT_STORE,
         log_to_driver=False,
