@@ -13,8 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from serve.commands import jobs, keys, tenants, webhooks
-from serve.commands.status import live_line, status
+from serve.commands.deferred import Deferred, deferred
 from serve.config import Settings
 from serve.deployments.environment import secure_ray
 from serve.registry import ENVIRONMENT
@@ -22,16 +21,17 @@ from serve.registry import ENVIRONMENT
 if TYPE_CHECKING:
     from serve.registry.registry import Registry
 
-# The heavy imports (ray, mlflow) are made by the commands that need them: `--help` answers at once.
+# Each command imports what it needs when it is called (ray and mlflow take seconds): `--help` answers at once.
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Serve images with spatial control to many teams.")
+app = typer.Typer(
+    cls=Deferred, no_args_is_help=True, add_completion=False, help="Serve images with spatial control to many teams."
+)
 models = typer.Typer(no_args_is_help=True, help="The registry: which model versions exist, which one is served.")
 app.add_typer(models, name="models")
-app.add_typer(jobs.app, name="jobs")
-app.add_typer(tenants.app, name="tenants")
-app.add_typer(keys.app, name="keys")
-app.add_typer(webhooks.app, name="webhooks")
-app.command()(status)
+app.add_typer(deferred("Jobs, through the API at CN_URL: submit them, watch them, fetch images."), name="jobs")
+app.add_typer(deferred("Teams: declared in a file, kept in the platform's database."), name="tenants")
+app.add_typer(deferred("Keys: made for a team, shown once, rotated, revoked."), name="keys")
+app.add_typer(deferred("Webhooks: how a team checks that they are ours."), name="webhooks")
 
 console = Console()
 
@@ -42,6 +42,7 @@ def up() -> None:
     settings = Settings()
     _settle_environment()
     secure_ray(settings.data_dir)
+    from serve.commands.status import live_line
     from serve.deployments.platform import Platform, PlatformError
 
     try:
@@ -50,6 +51,14 @@ def up() -> None:
     except PlatformError as error:
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(1) from error
+
+
+@app.command()
+def status() -> None:
+    """Show what is served, what waits, what was made and what failed lately."""
+    from serve.commands.status import status
+
+    status(Settings())
 
 
 @models.command("list")

@@ -18,7 +18,7 @@ from serve.config import Settings
 from serve.errors import ServeError
 from serve.tenancy.demo import kept_key
 
-app = typer.Typer(no_args_is_help=True, help="Jobs, through the API at CN_URL: submit them, watch them, fetch images.")
+app = typer.Typer(no_args_is_help=True)
 console = Console()
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job: job_...")]

@@ -15,7 +15,7 @@ from serve.tenancy.keys import NewKey
 from serve.tenancy.principal import ROLES, Role
 from serve.tenancy.tenancy import Tenancy
 
-app = typer.Typer(no_args_is_help=True, help="Keys: made for a team, shown once, rotated, revoked.")
+app = typer.Typer(no_args_is_help=True)
 
 KeyId = Annotated[str, typer.Argument(metavar="KEY", help="Id of a key: what is between `cn_` and the next `_`.")]
 

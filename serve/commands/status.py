@@ -19,9 +19,12 @@ from serve.jobs.store import READY, JobStore
 console = Console()
 
 
-def status() -> None:
-    """Show what is served, what waits, what was made and what failed lately."""
-    settings = Settings()
+def status(settings: Settings) -> None:
+    """Show what is served, what waits, what was made and what failed lately.
+
+    Args:
+        settings: Of the platform.
+    """
     try:
         engine = open_database(settings.database_url)
         try:

@@ -14,7 +14,7 @@ from serve.commands.operator import actor, console, tenancy
 from serve.tenancy.declared import read
 from serve.tenancy.tenants import Change, Tenant
 
-app = typer.Typer(no_args_is_help=True, help="Teams: declared in a file, kept in the platform's database.")
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()

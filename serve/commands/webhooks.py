@@ -10,7 +10,7 @@ from rich.console import Console
 from serve.config import Settings
 from serve.webhooks.sign import master_secret, tenant_secret
 
-app = typer.Typer(no_args_is_help=True, help="Webhooks: how a team checks that they are ours.")
+app = typer.Typer(no_args_is_help=True)
 console = Console()
 
 

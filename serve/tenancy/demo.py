@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from serve.tenancy.keys import Keys
-from serve.tenancy.tenants import Tenant, Tenants
+if TYPE_CHECKING:
+    from serve.tenancy.keys import Keys
+    from serve.tenancy.tenants import Tenants
 
 TENANT = "demo"
 FILE = "demo.key"
@@ -43,6 +45,8 @@ def ready_key(tenants: Tenants, keys: Keys, folder: Path) -> str | None:
     if tenants.ever() - {TENANT}:
         return None
     if tenants.get(TENANT) is None:
+        from serve.tenancy.tenants import Tenant  # with SQLAlchemy, which whoever only reads the key does without
+
         tenants.apply([Tenant(TENANT)], ACTOR)
     text = keys.create(TENANT, "admin", "made by cnserve up", ACTOR).text
     _keep(folder, text)
