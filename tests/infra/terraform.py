@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -74,11 +75,14 @@ class Terraform:
 
     def __enter__(self) -> Self:
         folder = self._open.enter_context(tempfile.TemporaryDirectory(prefix="cn-terraform-", dir="/tmp"))
+        environment = os.environ | {"TERRAFORM_OFFLINE_TYPES": " ".join(sorted(types()))}
         attached = {}
         for program in self._programs:
             # The kernel ends it with its parent, however that ends.
             command = ["setpriv", "--pdeathsig=KILL", str(program), f"{folder}/{program.name}"]
-            process = self._open.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            process = self._open.enter_context(
+                subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+            )
             self._open.callback(process.kill)
             assert process.stdout is not None
             _, protocol, network, socket, kind, _ = process.stdout.readline().split("|")
@@ -134,6 +138,12 @@ def copy(to: Path) -> Path:
     if RULES.exists():
         shutil.copytree(RULES, to / RULES.relative_to(ROOT))
     return to / "infra/terraform"
+
+
+def types() -> set[str]:
+    """Every type of resource and data source that infra/terraform names."""
+    texts = [path.read_text(encoding="utf-8") for pattern in ("*.tf", "*.hcl") for path in SOURCE.rglob(pattern)]
+    return {name for text in texts for name in re.findall(r'^\s*\w+ "(\w+)"', text, re.MULTILINE)}
 
 
 def folders() -> list[str]:
