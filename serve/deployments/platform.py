@@ -18,6 +18,7 @@ from pathlib import Path
 
 import ray
 from ray import serve as ray_serve
+from ray._private.metrics_agent import PrometheusServiceDiscoveryWriter
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
@@ -181,9 +182,16 @@ def start_ray() -> None:
         logging_level=logging.WARNING,
         configure_logging=True,
     )
+    _write_metrics_targets()
     logging.getLogger("ray.serve").setLevel(logging.WARNING)  # the terminal is for what a person wants to know
     # Nobody outside reaches Ray: the api talks to the store, and the deployments to each other by handle.
     ray_serve.start(proxy_location="Disabled", logging_config={"encoding": "JSON", "enable_access_log": False})
+
+
+def _write_metrics_targets() -> None:
+    """Write the file by which Prometheus finds the metrics of this Ray, where Ray's dashboard would write it."""
+    node = ray._private.worker._global_node
+    PrometheusServiceDiscoveryWriter(node.gcs_address, node.get_temp_dir_path(), node.get_session_dir_path()).write()
 
 
 def declare(gpus: float) -> None:
