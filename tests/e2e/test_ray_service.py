@@ -71,7 +71,7 @@ def ask(url, body=None, token=TOKEN):
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, headers, method="GET" if body is None else "PUT")
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=WITHIN_S) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
