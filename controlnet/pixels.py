@@ -18,8 +18,11 @@ def to_tensor(image: Bytes) -> Tensor:
 
 
 def to_hint(control_map: Bytes) -> Tensor:
-    """Turn [H, W, 3] bytes into [3, H, W] in [0, 1]."""
-    return torch.from_numpy(control_map.copy()).permute(2, 0, 1).float() / 255
+    """Turn [H, W, 3] bytes into [3, H, W] in [0, 1].
+
+    By NumPy: torch would give the thread that calls it a pool of threads.
+    """
+    return torch.from_numpy(np.ascontiguousarray(control_map.transpose(2, 0, 1)).astype(np.float32) / np.float32(255))
 
 
 def to_bytes(images: Tensor) -> list[Bytes]:

@@ -4,6 +4,8 @@ The rules are those of the original repository (`HWC3` and `resize_image` in ann
 would make 512x5120 pixels of a 100x1000 picture.
 """
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +82,25 @@ def fit(
     if h * w > max_pixels:
         raise ValueError(f"the result would be {w}x{h}, {h * w} pixels: at most {max_pixels}")
     return h, w
+
+
+def natural_resolution(height: int, width: int, native: int, multiple: int, max_pixels: int = MAX_PIXELS) -> int:
+    """The short side to sample at where a ready map is given and no size: the map's, but not below the model's.
+
+    A map that is shrunk says less than it did; one that is grown says as much.
+
+    Args:
+        height: Of the map, pixels.
+        width: Of the map, pixels.
+        native: Short side that the model was trained at, pixels.
+        multiple: As for `fit`.
+        max_pixels: As for `fit`; the largest short side below it is given where the map's is above.
+    """
+    short, long = min(height, width), max(height, width)
+    bound = math.isqrt(max_pixels * short // long) // multiple * multiple
+    while bound > multiple and bound * (round(long * bound / short / multiple) * multiple) > max_pixels:
+        bound -= multiple  # the long side was rounded up
+    return max(native, min(short, bound))
 
 
 def resize(image: Picture, height: int, width: int) -> Picture:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from controlnet.annotators import ANNOTATORS, fit
+from controlnet.annotators import ANNOTATORS, fit, natural_resolution
 from controlnet.bundle import Manifest
 from serve.api.pictures import Header, read_header
 from serve.api.problems import InvalidFields
@@ -196,6 +196,8 @@ def _size(request: ImagesRequest, picture: Picture | None, manifest: Manifest, s
         return native.width, native.height
     shape = (native.height, native.width) if picture is None else (picture.header.height, picture.header.width)
     resolution = request.resolution or min(native.width, native.height)
+    if request.resolution is None and request.controls and request.controls[0].map is not None:
+        resolution = natural_resolution(*shape, resolution, multiple, settings.max_pixels_out)
     field = "resolution" if request.resolution is not None or picture is None else picture.field
     try:
         height, width = fit(

@@ -99,7 +99,11 @@ class ImagesRequest(_Request):
     width: int | None = Field(None, ge=1, le=65536, description="Pixels, with `height`.")
     height: int | None = Field(None, ge=1, le=65536, description="Pixels, with `width`.")
     resolution: int | None = Field(
-        None, ge=1, le=65536, description="Short side; the shape is that of the first control's first picture."
+        None,
+        ge=1,
+        le=65536,
+        description="Short side; the shape is that of the first control's first picture. "
+        "By default the model's own, or that of a `map` which is larger.",
     )
     sampler: Literal["ddim", "dpmpp_2m", "euler"] | None = None
     deterministic: bool = Field(False, description="The same bytes for the same request, whatever else is running.")
@@ -118,7 +122,10 @@ class ImagesRequest(_Request):
 
 
 class MapRequest(_Request):
-    """What to annotate. The size is that of the images which the map is to steer; by default that of the picture."""
+    """What to annotate.
+
+    The size is that of the images which the map is to steer; by default the model's, in the picture's shape.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"image": EXAMPLE, "parameters": {"low_threshold": 50}, "resolution": 256}]}

@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from controlnet.annotators import make_map
 from serve.config import Settings
 from serve.deployments.instruments import RayInstruments
 from serve.deployments.messages import Maps, Steered, StoredMaps
 from serve.imaging.adherence import adherence
 from serve.imaging.decode import Decoder
-from serve.imaging.maps import make_map
 from serve.imaging.png import encode_png
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.spec import ControlSpec, JobSpec

@@ -25,6 +25,7 @@ from ray.serve.exceptions import RayServeException
 
 from controlnet.bundle import Bundle
 from controlnet.pipeline import Control, ImageSpec, Pipeline
+from controlnet.pixels import to_hint
 from serve.config import Settings
 from serve.deployments.environment import usable_cores
 from serve.deployments.instruments import RayInstruments
@@ -32,7 +33,6 @@ from serve.deployments.messages import Maps, Progress, Sampled, SamplerJob
 from serve.engine.core import Batch, Image, Key
 from serve.engine.loop import Engine
 from serve.engine.scheduler import Scheduler
-from serve.imaging.maps import to_hint
 from serve.jobs.cost import cost
 from serve.jobs.pace import Pace, PaceLearner
 from serve.jobs.store import ServedModel
@@ -290,7 +290,7 @@ def _images(
     job: SamplerJob, maps: list[list[npt.NDArray[np.uint8]]], pinned_rows: int, step_gflop: float = 0.0
 ) -> list[Image]:
     spec = job.spec
-    hints = [[_hint(pixels) for pixels in of_control] for of_control in maps]
+    hints = [[to_hint(pixels) for pixels in of_control] for of_control in maps]
     key = Key(spec.height, spec.width, job.digest, pinned_rows if spec.deterministic else None)
     images = []
     for i, seed in enumerate(spec.seeds):
@@ -329,14 +329,6 @@ def _images(
             )
         )
     return images
-
-
-def _hint(pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
-    """One tensor per map, so that images which share it share its embedding.
-
-    Made by NumPy: torch would make the event loop's thread a pool of its own (see `_apart`).
-    """
-    return torch.from_numpy(to_hint(pixels))
 
 
 async def _apart(call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:

@@ -9,12 +9,12 @@ import base64
 import io
 
 import numpy as np
-import torch
 from PIL import Image
 
+from controlnet.annotators import make_map
 from controlnet.pipeline import Control, ImageSpec
+from controlnet.pixels import to_hint
 from ops.bench.bodies import Body
-from serve.imaging.maps import make_map, to_hint
 
 
 def spec_of(body: Body) -> ImageSpec:
@@ -24,7 +24,7 @@ def spec_of(body: Body) -> ImageSpec:
     for control in body["controls"]:
         picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(control["image"]))).convert("RGB"))
         hint = to_hint(make_map(picture, control["type"], control["parameters"], width, height))
-        controls.append(Control(control["type"], torch.from_numpy(hint), start=control["start"], end=control["end"]))
+        controls.append(Control(control["type"], hint, start=control["start"], end=control["end"]))
     return ImageSpec(
         body["prompt"],
         width,

@@ -53,6 +53,25 @@ def test_a_picture_gives_the_shape_and_the_model_the_short_side(
     assert (spec.width, spec.height) == size
 
 
+@pytest.mark.parametrize(
+    ("map_size", "size"),
+    [
+        ((320, 256), (320, 256)),
+        ((64, 64), (128, 128)),  # not below what the model was trained at
+        ((96, 200), (128, 256)),
+        ((1024, 1024), (512, 512)),  # the largest that is made
+        ((2000, 1000), (704, 352)),
+    ],
+)
+def test_a_ready_map_decides_the_size_where_none_is_asked(
+    admit: Any, map_size: tuple[int, int], size: tuple[int, int]
+) -> None:
+    spec = admit(controls=[{"type": "canny", "map": b64(picture(*map_size))}]).spec
+    assert (spec.width, spec.height) == size
+    asked = admit(controls=[{"type": "canny", "map": b64(picture(*map_size))}], width=128, height=128).spec
+    assert (asked.width, asked.height) == (128, 128)
+
+
 def test_the_native_size_has_the_same_bound(manifest: Manifest, settings: Settings) -> None:
     less = settings.model_copy(update={"max_pixels_out": 96 * 96})
     request = ImagesRequest.model_validate({"prompt": "a gear"})

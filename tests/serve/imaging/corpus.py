@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from tests.serve.imaging.files import (
+from tests.pictures import (
     PNG_MAGIC,
     RAMP,
     animated,

@@ -20,7 +20,7 @@ from serve.errors import Internal, InvalidRequest, ServeError, UnsupportedMedia
 from serve.imaging import decode as module
 from serve.imaging import decoder as child_module
 from serve.imaging.decode import Decoder
-from tests.serve.imaging.files import RAMP, animated, black_png, exif, png_header, saved
+from tests.pictures import RAMP, animated, black_png, exif, png_header, saved
 
 MAX_PIXELS = 1_000_000
 FIELD = "controls.0.image"

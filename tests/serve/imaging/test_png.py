@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from serve.imaging.png import encode_png, read_parameters
-from tests.serve.imaging.files import RAMP, saved
+from tests.pictures import RAMP, saved
 
 PARAMETERS: dict[str, Any] = {
     "prompt": "brass discs, on a blue bench",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import pytest
 
-from controlnet.annotators import ANNOTATORS, resize
-from serve.imaging.maps import make_map, to_hint
-from tests.serve.imaging.files import RAMP, Pixels
+from controlnet.annotators import ANNOTATORS, make_map, resize
+from tests.pictures import RAMP, Pixels
 
 LABELS = np.array([[220, 20, 60], [0, 0, 142], [70, 130, 180], [107, 142, 35]], np.uint8)
 
@@ -126,10 +127,42 @@ def test_colours_in_rows_that_were_not_sampled_count() -> None:
     assert len(colours(make_map(picture, "none", {}, 32, 32))) > 256
 
 
-def test_a_hint_is_channels_first_between_zero_and_one() -> None:
-    hint = to_hint(RAMP)
-    assert hint.dtype == np.float32
-    assert hint.shape == (3, 12, 16)
-    assert hint.flags.c_contiguous
-    assert np.array_equal(hint[1], RAMP[:, :, 1].astype(np.float32) / 255)
-    assert to_hint(np.full((1, 1, 3), 255, np.uint8)).max() == 1.0
+def discs(side: int) -> Pixels:
+    """Two outlines, as a drawing program makes them."""
+    canvas = np.zeros((side, side, 3), np.uint8)
+    for middle in (side // 3, 2 * side // 3):
+        cv2.circle(canvas, (middle, middle), side // 6, (255, 255, 255), 1)
+    return canvas
+
+
+def with_a_stray_pixel(drawn: Pixels) -> Pixels:
+    drawn[0, 0] = 254
+    return drawn
+
+
+def as_jpeg(drawn: Pixels) -> Pixels:
+    _, data = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+
+def smooth(drawn: Pixels) -> Pixels:
+    return np.asarray(cv2.GaussianBlur(drawn, (3, 3), 0.4), np.uint8)
+
+
+@pytest.mark.parametrize("spoil", [with_a_stray_pixel, as_jpeg, smooth])
+@pytest.mark.parametrize("inverted", [False, True])
+def test_what_is_nearly_two_tones_is_resized_as_two(spoil: Callable[[Pixels], Pixels], inverted: bool) -> None:
+    exact, nearly = discs(256), spoil(discs(256))
+    if inverted:
+        exact, nearly = 255 - exact, 255 - nearly
+    wanted, made = (make_map(each, "none", {}, 64, 64) for each in (exact, nearly))
+    assert len(colours(made)) == 2
+    assert np.mean(np.abs(made.astype(int) - wanted) > 127) < 0.03
+
+
+def test_soft_edges_and_depth_are_not_two_tones() -> None:
+    soft = cv2.GaussianBlur(discs(256), (0, 0), 4)
+    soft = (soft * (255.0 / soft.max())).astype(np.uint8)
+    depth = np.repeat(np.tile(np.linspace(0, 255, 256), (256, 1))[:, :, None], 3, axis=2).astype(np.uint8)
+    for smooth_map in (soft, depth):
+        assert len(colours(make_map(smooth_map, "none", {}, 64, 64))) > 16
