@@ -1,6 +1,5 @@
-"""Pictures, words and hints: the rendered parts, your own pairs, and the batches made from them."""
+"""Pictures, words and hints: the rendered parts, and the batches made from them and from your own pairs."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -19,13 +18,16 @@ Batch = dict[str, Tensor]
 
 
 class Pictures(Protocol):
-    """Pictures with words and hints, by index. All have one size.
+    """Pictures with words and hints, by index. All have one size."""
 
-    Attributes:
-        listing: the file that lists them; it changes when they do.
-    """
+    @property
+    def state(self) -> str:
+        """What changes when a picture does."""
+        ...
 
-    listing: Path
+    def check(self) -> None:
+        """Raise ValueError where a picture can't be read; it takes as long as to read all of them."""
+        ...
 
     def __len__(self) -> int:
         """Count the pictures."""
@@ -52,8 +54,17 @@ class RenderedParts:
     """A set written by `controlnet.parts.write_dataset`; its hints are edges, drawn anew each time."""
 
     def __init__(self, folder: Path) -> None:
-        self.listing = folder / "meta.json"
+        self._folder = folder
         self._parts = read_dataset(folder)
+
+    @property
+    def state(self) -> str:
+        """Names, times and sizes of its files."""
+        stats = [(file.name, file.stat()) for file in sorted(self._folder.iterdir())]
+        return repr((str(self._folder.resolve()), [(name, stat.st_mtime_ns, stat.st_size) for name, stat in stats]))
+
+    def check(self) -> None:
+        """Do nothing: it was read as a whole."""
 
     def __len__(self) -> int:
         """Count the pictures."""
@@ -74,61 +85,6 @@ class RenderedParts:
     def hint(self, index: int, rng: np.random.Generator) -> Bytes:
         """Return a canny map with random thresholds, now and then of a spoiled copy of the picture."""
         return random_canny(self.image(index), rng)
-
-
-class JsonLinesPairs:
-    """Your own pairs in the layout of fill50k, the original's tutorial set.
-
-    `prompt.json` in the folder holds one JSON object a line, `{"source": ..., "target": ..., "prompt": ...}`:
-    control map and picture by their paths in the folder, and the words.
-
-    Raises:
-        ValueError: names the line that is not such an object.
-    """
-
-    def __init__(self, folder: Path, size: int) -> None:
-        self._folder, self._size = folder, size
-        self.listing = folder / "prompt.json"
-        self._rows: list[tuple[str, str, str]] = []
-        for number, line in enumerate(self.listing.read_text(encoding="utf-8").splitlines(), start=1):
-            if not line.strip():
-                continue
-            row = json.loads(line)
-            if not isinstance(row, dict) or not {"source", "target", "prompt"} <= row.keys():
-                raise ValueError(
-                    f"line {number} of {self.listing} is {line[:80]!r}: it needs source, target and prompt"
-                )
-            self._rows.append((row["source"], row["target"], row["prompt"]))
-
-    def __len__(self) -> int:
-        """Count the pairs."""
-        return len(self._rows)
-
-    def image(self, index: int) -> Bytes:
-        """Return the target, [size, size, 3] RGB."""
-        return self._read(self._rows[index][1])
-
-    def captions(self, index: int) -> Sequence[str]:
-        """Return the one prompt."""
-        return (self._rows[index][2],)
-
-    def mask(self, index: int) -> Bytes:
-        """Return ones: nothing is known about where a reconstruction matters more."""
-        return np.ones((self._size, self._size), np.uint8)
-
-    def hint(self, index: int, rng: np.random.Generator) -> Bytes:
-        """Return the source, [size, size, 3]; it is the same each time."""
-        return self._read(self._rows[index][0])
-
-    def _read(self, name: str) -> Bytes:
-        picture = cv2.imread(str(self._folder / name), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise ValueError(f"{self._folder / name} can't be read as a picture")
-        # OpenCV reads blue first; everything here, and every annotator, is red first.
-        picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-        if picture.shape[:2] != (self._size, self._size):
-            picture = cv2.resize(picture, (self._size, self._size), interpolation=cv2.INTER_AREA)
-        return np.asarray(picture, np.uint8)
 
 
 def random_canny(image: Bytes, rng: np.random.Generator) -> Bytes:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from controlnet.architecture import Architecture
+from controlnet.bundle import Bundle
 from controlnet.control import ControlNet
 from controlnet.diffusion import Schedule
 from controlnet.layout import channels_last
@@ -26,13 +27,13 @@ from controlnet.training.control import ControlTraining
 from controlnet.training.data import (
     Batch,
     Crops,
-    JsonLinesPairs,
     Latents,
     Pictures,
     RenderedParts,
     cache_latents,
 )
 from controlnet.training.losses import ReconstructionLoss
+from controlnet.training.pairs import JsonLinesPairs
 from controlnet.training.store import WEIGHTS, parse_architecture, read_summary, read_weights
 from controlnet.training.tokenizer import write_tokenizer
 from controlnet.training.vae import VAETraining, latent_scale
@@ -40,6 +41,10 @@ from controlnet.unet import UNet
 from controlnet.vae import VAE
 
 Config = Mapping[str, Any]
+
+SPLITS = ("train", "held_out")
+NATIVE = 128
+"""Side of the pictures that a model of the configuration's own numbers is trained on, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +78,32 @@ def make_stage(config: Config) -> Stage:
     return makers[config["stage"]](config)
 
 
-def open_pictures(config: Config, split: str = "train") -> Pictures:
-    """Open the training or the held-out pictures; without held-out ones these are the training ones."""
+def open_pictures(config: Config, architecture: Architecture, split: str = "train") -> Pictures:
+    """Open the training or the held-out pictures; without held-out ones these are the training ones.
+
+    Raises:
+        ValueError: for an unknown kind of data, a size that the model can't take, or pairs with faults.
+    """
     data = config["data"]
     folder = Path(data[split] or data["train"])
     if data["kind"] == "parts":
         return RenderedParts(folder)
     if data["kind"] == "pairs":
-        return JsonLinesPairs(folder, data["size"])
+        return JsonLinesPairs(folder, *_sides(config, architecture.multiple))
     raise ValueError(f"data.kind is {data['kind']!r}; choose 'parts' or 'pairs'")
+
+
+def _sides(config: Config, multiple: int) -> tuple[int, int]:
+    """Height and width to train at: as set, or those of the bundle whose base is trained on."""
+    size = config["data"]["size"]
+    if size is None and config.get("bundle"):
+        native = Bundle.open(config["bundle"]).manifest.native_size
+        return native.height, native.width
+    size = NATIVE if size is None else size
+    if size < multiple or size % multiple:
+        near = max(1, round(size / multiple)) * multiple
+        raise ValueError(f"data.size is {size}: the model takes multiples of {multiple}, such as {near}")
+    return size, size
 
 
 def _vae(config: Config) -> Stage:
@@ -91,7 +113,7 @@ def _vae(config: Config) -> Stage:
     architecture = parse_architecture({**numbers, "text": {**numbers["text"], **special}})
     vae = VAE(architecture.vae)
     _go_on(Path(config["folder"]) / "vae", {"vae": vae})
-    pictures, held_out = open_pictures(config), open_pictures(config, "held_out")
+    pictures, held_out = (open_pictures(config, architecture, split) for split in SPLITS)
     shown = [held_out.image(i) for i in range(min(32, len(held_out)))]
     measured = torch.stack([to_tensor(pictures.image(i)) for i in range(min(512, len(pictures)))])
 
@@ -128,7 +150,7 @@ def _base(config: Config) -> Stage:
     tokenizer = Tokenizer(folder / "tokenizer", architecture.text.max_position_embeddings)
     unet, text = UNet(architecture.unet), TextEncoder(architecture.text)
     _go_on(folder / "base", {"unet": unet, "text": text})
-    pictures = open_pictures(config)
+    pictures = open_pictures(config, architecture)
     latents = kept_latents(folder / "latents.pt", vae, pictures, mirrored=config["data"]["mirrored"])
 
     def show() -> tuple[Bytes, dict[str, float]]:
@@ -151,7 +173,7 @@ def _control(config: Config) -> Stage:
     architecture = base.architecture
     control = ControlNet.from_unet(base.unet, architecture.control).requires_grad_(True)
     _go_on(folder / f"control-{name}", {"control": control})
-    pictures, held_out = open_pictures(config), open_pictures(config, "held_out")
+    pictures, held_out = (open_pictures(config, architecture, split) for split in SPLITS)
     cache = folder / (f"latents-{name}.pt" if config["bundle"] else "latents.pt")
     latents = kept_latents(cache, base.vae, pictures, mirrored=config["data"]["mirrored"])
 
@@ -213,9 +235,7 @@ def kept_latents(file: Path, vae: VAE, pictures: Pictures, *, mirrored: bool) ->
     The file holds a digest of all that they depend on: VAE, pictures, their size, mirroring. With another one they are
     made anew.
     """
-    listed = pictures.listing.stat()
-    source = (str(pictures.listing.resolve()), listed.st_mtime_ns, listed.st_size, pictures.image(0).shape, mirrored)
-    digest = hashlib.sha256(repr((source, vae.config)).encode())
+    digest = hashlib.sha256(repr((pictures.state, mirrored, vae.config)).encode())
     for weight in vae.state_dict().values():
         digest.update(weight.float().cpu().numpy().tobytes())
     made_of = digest.hexdigest()
@@ -224,6 +244,7 @@ def kept_latents(file: Path, vae: VAE, pictures: Pictures, *, mirrored: bool) ->
         if isinstance(kept, dict) and kept["made_of"] == made_of:
             latents: Tensor = kept["latents"]
             return latents
+    pictures.check()  # before hours of training meet the one that is damaged
     device = "cuda" if torch.cuda.is_available() else "cpu"
     vae = vae.to(device)
     latents = cache_latents(

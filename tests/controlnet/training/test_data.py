@@ -4,32 +4,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from controlnet.pixels import to_hint, to_tensor
-from controlnet.training.data import Crops, JsonLinesPairs, Latents, cache_latents, random_canny
-
-
-def test_pairs_are_read_as_fill50k_is_written_and_red_stays_red(pairs):
-    read = JsonLinesPairs(pairs, 8)
-    assert len(read) == 1
-    assert read.captions(0) == ("a red square",)
-    assert read.image(0)[0, 0].tolist() == [255, 0, 0]
-    assert read.hint(0, np.random.default_rng(0))[0, 0].tolist() == [255, 255, 255]
-
-
-def test_pairs_are_resized(pairs):
-    assert JsonLinesPairs(pairs, 4).image(0).shape == (4, 4, 3)
-
-
-def test_a_line_that_is_no_pair_is_named(pairs):
-    with (pairs / "prompt.json").open("a") as stream:
-        stream.write('{"source": "x"}\n')
-    with pytest.raises(ValueError, match=r"line 3 of .*prompt\.json"):
-        JsonLinesPairs(pairs, 8)
-
-
-def test_a_missing_picture_is_named(pairs):
-    (pairs / "target/0.png").unlink()
-    with pytest.raises(ValueError, match=r"target/0\.png"):
-        JsonLinesPairs(pairs, 8).image(0)
+from controlnet.training.data import Crops, Latents, cache_latents, random_canny
 
 
 def test_pictures_and_hints_have_the_ranges_of_the_original():

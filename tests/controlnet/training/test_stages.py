@@ -1,12 +1,15 @@
 import os
 import shutil
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from controlnet.control import ControlNet
 from controlnet.text import TextEncoder
-from controlnet.training.data import JsonLinesPairs, RenderedParts
+from controlnet.training.data import RenderedParts
+from controlnet.training.pairs import JsonLinesPairs
 from controlnet.training.stages import kept_latents, snapshot
 from controlnet.unet import UNet
 from controlnet.vae import VAE
@@ -75,8 +78,24 @@ def test_latents_of_something_else_are_made_anew(change, vae, encoded, folder, t
 
 def test_latents_of_another_size_are_made_anew(vae, encoded, tmp_path, pairs):
     for size in (8, 16):
-        latents = kept_latents(tmp_path / "latents.pt", vae, JsonLinesPairs(pairs, size), mirrored=False)
+        latents = kept_latents(tmp_path / "latents.pt", vae, JsonLinesPairs(pairs, size, size), mirrored=False)
         assert latents.shape[-1] == size // 4
+
+
+def test_latents_of_a_picture_that_was_replaced_are_made_anew(vae, encoded, tmp_path, pairs):
+    first = kept_latents(tmp_path / "latents.pt", vae, JsonLinesPairs(pairs, 8, 8), mirrored=False)
+    cv2.imwrite(str(pairs / "target/0.png"), np.full((8, 8, 3), 90, np.uint8))
+    second = kept_latents(tmp_path / "latents.pt", vae, JsonLinesPairs(pairs, 8, 8), mirrored=False)
+    assert not torch.equal(first, second)
+
+
+def test_damaged_pictures_are_named_before_any_is_encoded(vae, encoded, tmp_path, pairs):
+    target = pairs / "target/0.png"
+    cv2.imwrite(str(target), np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8))
+    target.write_bytes(target.read_bytes()[:-60])
+    with pytest.raises(ValueError, match=r"line 1: .*target/0\.png: .*cut short"):
+        kept_latents(tmp_path / "latents.pt", vae, JsonLinesPairs(pairs, 8, 8), mirrored=False)
+    assert not encoded
 
 
 def test_a_file_of_latents_that_says_nothing_of_itself_is_not_trusted(vae, encoded, folder, tmp_path):
