@@ -92,6 +92,7 @@ def text_config(config: TextConfig) -> dict[str, Any]:
         "architectures": ["CLIPTextModel"],
         "attention_dropout": 0.0,
         "bos_token_id": config.bos_token_id,
+        "dtype": "float32",  # transformers would take the file's, diffusers takes this one for its own parts
         "eos_token_id": config.eos_token_id,
         "hidden_act": config.hidden_act,
         "hidden_size": config.hidden_size,

@@ -26,17 +26,30 @@ def _any_holds(*parts: str) -> Callable[[Collection[str]], bool]:
     return lambda keys: any(part in key for key in keys for part in parts)
 
 
+_OF_A_VAE = ("first_stage_model.", "encoder.", "decoder.", "quant_conv.", "post_quant_conv.", "loss.")
+_INPUTS = ("model.diffusion_model.input_blocks.0.0.weight", "input_blocks.0.0.weight", "conv_in.weight")
+_KINDS_BY_CHANNELS: Mapping[int, str] = MappingProxyType({8: "an InstructPix2Pix model", 9: "an inpainting model"})
+
+
+def _is_vae(keys: Collection[str]) -> bool:
+    return all(key.startswith(_OF_A_VAE) for key in keys)
+
+
 # More telling marks first: a control-LoRA, for instance, also has a ControlNet's keys.
 _FOREIGN: tuple[tuple[str, Callable[[Collection[str]], bool]], ...] = (
     ("a control-LoRA (low-rank differences from a ControlNet)", lambda keys: "lora_controlnet" in keys),
     ("a ControlNet-LLLite", _any_holds("lllite")),
-    ("a LoRA", _any_holds("lora_down.", "lora_A.", "lora.down.", ".hada_w1_a")),
+    (
+        "a LoRA or LyCORIS (differences from a model's weights)",
+        _any_holds("lora_down.", "lora_A.", "lora.down.", ".hada_w1_a", ".lokr_w1", ".oft_blocks"),
+    ),
     ("a ControlNet Union (several conditions in one net)", _any_holds("control_add_embedding.", "task_embedding")),
     ("a difference ControlNet (its weights minus its base's)", lambda keys: "difference" in keys),
     (
         "a T2I-Adapter",
-        _any_starts("body.0.in_conv.", "body.0.resnets.", "adapter.body."),
+        _any_starts("body.0.in_conv.", "body.0.block1.", "body.0.resnets.", "adapter.body."),
     ),
+    ("an embedding (textual inversion)", lambda keys: "emb_params" in keys or "string_to_param" in keys),
     ("an IP-Adapter", _any_starts("ip_adapter.", "image_proj.")),
     ("of a diffusion transformer (SD3, Flux)", _any_holds("joint_blocks.", "double_blocks.", "joint_transformer_")),
     ("of SDXL", _any_holds("label_emb.0.0.", "add_embedding.linear_1.", "conditioner.embedders.")),
@@ -44,15 +57,28 @@ _FOREIGN: tuple[tuple[str, Callable[[Collection[str]], bool]], ...] = (
 )
 
 
-def refuse_foreign(state: Mapping[str, Tensor], *, what: str) -> None:
+def refuse_foreign(state: Mapping[str, Tensor], *, what: str, part: bool = False) -> None:
     """Raise where the keys are those of a known kind of checkpoint that this library doesn't take.
+
+    Args:
+        state: All tensors.
+        what: For the error.
+        part: Whether it is one of several that make a model: only then may it be a VAE.
 
     Raises:
         CheckpointError: Names the kind.
     """
-    for name, marked in _FOREIGN:
+    alone = () if part else (("a VAE alone", _is_vae),)
+    for name, marked in (*_FOREIGN, *alone):
         if marked(state.keys()):
             raise CheckpointError(f"{what} is {name}; only SD1 models and ControlNets of the original kind are taken.")
+    for key in _INPUTS:
+        channels = state[key].shape[1] if key in state and state[key].ndim == 4 else 0
+        if channels in _KINDS_BY_CHANNELS:
+            raise CheckpointError(
+                f"{what} is {_KINDS_BY_CHANNELS[channels]} (its UNet reads {channels} channels); "
+                "only models that read a latent alone, 4 channels, are taken."
+            )
     linear = [key for key, tensor in state.items() if key.endswith(".proj_in.weight") and tensor.ndim == 2]
     if linear:
         width = context_dim(state)

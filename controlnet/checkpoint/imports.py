@@ -68,7 +68,9 @@ def import_checkpoint(file: str | Path, *, like: Architecture = SD15, control: s
     parts, strange = original.split(state)
     absent = [part for part in ("unet", "vae", "text") if part not in parts]
     if absent:
-        held = _names(parts) or ("a control alone" if original.STRIPPED_CONTROL in state else "no known part")
+        if parts.keys() == {"control"} or original.STRIPPED_CONTROL in state or _DIFFUSERS_CONTROL in state:
+            raise CheckpointError(f"{what} holds a ControlNet and no model: add it to one (--base, import_control).")
+        held = _names(parts) or "no known part"
         raise CheckpointError(f"{what} is no full checkpoint: {', '.join(absent)} missing; it holds {held}.")
     architecture = infer_architecture(
         unet=parts["unet"], vae=parts["vae"], text=parts["text"], control=parts.get("control"), like=like, what=what
@@ -246,7 +248,7 @@ def _read_weights(folder: Path, variant: str | None) -> dict[str, Tensor]:
     if not files:
         raise CheckpointError(f"{folder} has no weights{f' of variant {variant!r}' if variant else ''}.")
     state = {key: tensor for file in files for key, tensor in read_state(file).items()}
-    refuse_foreign(state, what=str(folder))
+    refuse_foreign(state, what=str(folder), part=True)
     return state
 
 

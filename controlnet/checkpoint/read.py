@@ -33,10 +33,11 @@ def read_state(file: str | Path, *, timeout_s: float = 900.0) -> dict[str, Tenso
     file = Path(file)
     if not file.is_file():
         raise CheckpointError(f"{file} is not a file.")
+    if file.suffix not in (".safetensors", *PICKLED):
+        raise CheckpointError(f"{file} is none of .safetensors, {', '.join(PICKLED)}.")
+    _refuse_disguised(file)
     if file.suffix == ".safetensors":
         return _load(file, str(file))
-    if file.suffix not in PICKLED:
-        raise CheckpointError(f"{file} is none of .safetensors, {', '.join(PICKLED)}.")
     with tempfile.TemporaryDirectory(prefix="unpickle-") as scratch:
         converted = Path(scratch) / "out.safetensors"
         try:
@@ -57,6 +58,26 @@ def read_state(file: str | Path, *, timeout_s: float = 900.0) -> dict[str, Tenso
             raise CheckpointError(f"{file} can't be unpickled safely: {reason}")
         # The tensors are mapped, and stay so when the folder is gone.
         return _load(converted, str(file))
+
+
+def _refuse_disguised(file: Path) -> None:
+    """Raise where the first bytes are those of another kind of file than the name says."""
+    with file.open("rb") as opened:
+        head = opened.read(64)
+    safetensors = head[8:9] == b"{"  # after the length of the header
+    if not head:
+        what = "is empty"
+    elif head.startswith(b"version https://git-lfs"):
+        what = "is a pointer of Git LFS, not the weights: fetch them by `git lfs pull`"
+    elif head.lstrip().startswith(b"<"):
+        what = "is a web page, not weights: look at what the download answered"
+    elif file.suffix == ".safetensors" and head.startswith((b"PK", b"\x80\x02")):
+        what = "is a pickle by its content: call it .ckpt"
+    elif file.suffix != ".safetensors" and safetensors:
+        what = "is safetensors by its content: call it .safetensors"
+    else:
+        return
+    raise CheckpointError(f"{file} {what}.")
 
 
 def _load(file: Path, name: str) -> dict[str, Tensor]:

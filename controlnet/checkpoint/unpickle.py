@@ -4,13 +4,15 @@ Meant to run as a process of its own, which `controlnet.checkpoint.read` starts:
 the caller only ever reads the safetensors it leaves. It imports nothing of this package, so that the caller can run it
 isolated, by its path.
 
-`weights_only` refuses every pickle that asks for more than tensors and plain containers. One harmless reference is let
-through: checkpoints of old PyTorch Lightning, those of Stable Diffusion 1.x among them, name their ModelCheckpoint
-class as a dictionary's key. It becomes an empty class here; nothing of Lightning is imported.
+`weights_only` refuses every pickle that asks for more than tensors and plain containers. A few harmless references are
+let through: checkpoints of old PyTorch Lightning, those of Stable Diffusion 1.x among them, name their ModelCheckpoint
+class as a dictionary's key, and keep its best score as a NumPy scalar. They become empty objects here; nothing of
+Lightning or NumPy is called.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import zipfile
 from collections.abc import Mapping
@@ -21,11 +23,23 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-LIGHTNING_CALLBACK = "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"
+INERT = (
+    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "numpy.dtype",
+    "_codecs.encode",
+)
 
 
 class Inert:
-    """Stands in for a class that a checkpoint names and we have no use for."""
+    """Stands in for what a checkpoint names and we have no use for."""
+
+    def __init__(self, *arguments: object) -> None:
+        """Take what the original would have taken."""
+
+    def __setstate__(self, state: object) -> None:
+        """Likewise."""
 
 
 def load(file: Path) -> dict[str, Tensor]:
@@ -35,7 +49,7 @@ def load(file: Path) -> dict[str, Tensor]:
         pickle.UnpicklingError: The pickle asks for more than `weights_only` allows.
         ValueError: What it holds isn't a state dict.
     """
-    with torch.serialization.safe_globals([(Inert, LIGHTNING_CALLBACK)]):
+    with torch.serialization.safe_globals([(Inert, name) for name in INERT]):
         # Only the zip format (torch >= 1.6) can be mapped; reading the older one takes memory.
         held: Any = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     while isinstance(held, Mapping) and isinstance(held.get("state_dict"), Mapping):
@@ -71,11 +85,20 @@ def main(arguments: list[str]) -> int:
     try:
         save_file(load(source), target, metadata={"format": "pt"})
     except Exception as error:
-        # Torch's own text goes on to advise turning the protection off: its first line is what matters.
-        reason = str(error).strip().partition("\n")[0] or "no reason given"
-        print(f"{type(error).__name__}: {reason}", file=sys.stderr)
+        print(f"{type(error).__name__}: {_reason(str(error))}", file=sys.stderr)
         return 1
     return 0
+
+
+def _reason(text: str) -> str:
+    """Why, in one line: torch's own text advises turning the protection off."""
+    asked = re.search(r"GLOBAL ([\w.]+)", text)
+    if asked:
+        return f"it asks for {asked[1]}, which is neither a tensor nor a plain container"
+    if "weights_only" in text:
+        told = re.search(r"WeightsUnpickler error: ([^\n]+)", text)
+        return told[1] if told else "it is damaged, or no pickle of torch's"
+    return text.strip().partition("\n")[0] or "no reason given"
 
 
 if __name__ == "__main__":

@@ -12,6 +12,10 @@ FOREIGN = {
     "a control-LoRA": ["lora_controlnet", "input_blocks.0.0.weight", "input_hint_block.0.weight"],
     "a T2I-Adapter": ["body.0.in_conv.weight"],
     "a T2I-Adapter ": ["adapter.body.0.resnets.0.block1.weight"],
+    "a T2I-Adapter  ": ["conv_in.weight", "body.0.block1.weight"],
+    "an embedding": ["emb_params"],
+    "a LoRA or LyCORIS ": ["lora_unet_x.lokr_w1"],
+    "a VAE alone": ["decoder.conv_in.weight", "quant_conv.bias"],
     "a ControlNet Union": ["control_add_embedding.linear_1.bias", "label_emb.0.0.bias"],
     "a ControlNet-LLLite": ["lllite_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q.down.0.weight"],
     "a difference ControlNet": ["difference", "control_model.zero_convs.0.0.weight"],
@@ -28,6 +32,18 @@ FOREIGN = {
 def test_a_foreign_kind_is_named(kind: str) -> None:
     with pytest.raises(CheckpointError, match=f"x is {kind.strip()}.*only SD1"):
         refuse_foreign({key: torch.ones(2) for key in FOREIGN[kind]}, what="x")
+
+
+def test_a_vae_is_a_part_of_a_model() -> None:
+    refuse_foreign({"decoder.conv_in.weight": torch.ones(2)}, what="x", part=True)
+
+
+@pytest.mark.parametrize(("channels", "kind"), [(9, "an inpainting model"), (8, "an InstructPix2Pix model")])
+@pytest.mark.parametrize("prefix", ["model.diffusion_model.", ""])
+def test_a_model_that_reads_more_than_a_latent_is_named(channels: int, kind: str, prefix: str) -> None:
+    state = {f"{prefix}input_blocks.0.0.weight": torch.ones(4, channels, 3, 3)}
+    with pytest.raises(CheckpointError, match=rf"x is {kind} \(its UNet reads {channels} channels\)"):
+        refuse_foreign(state, what="x")
 
 
 @pytest.mark.parametrize(("width", "name"), [(1024, "SD2"), (2048, "SDXL"), (48, "SD2")])

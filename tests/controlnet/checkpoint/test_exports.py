@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from controlnet.bundle import Bundle, write_bundle
+from controlnet.bundle import DEMO, Bundle, write_bundle
 from controlnet.checkpoint import CheckpointError, export_control, export_diffusers, export_original, import_diffusers
 from controlnet.pipeline import Control, ImageSpec, Pipeline
 
@@ -127,6 +127,15 @@ def test_the_exported_tokenizer_and_text_encoder_agree(theirs: object, ours: Pip
     ids = theirs.tokenizer(texts, padding="max_length", max_length=20, truncation=True, return_tensors="pt").input_ids
     assert torch.equal(ids, ours.tokenizer(texts))
     assert relative(ours.text(ids), theirs.text_encoder(ids).last_hidden_state) < 1e-5
+
+
+@torch.inference_mode()
+def test_weights_of_half_precision_run_in_diffusers_as_they_are_exported(tmp_path: Path) -> None:
+    """Nobody who loads a folder names a dtype; every imported bundle is float16, and so is the shipped one."""
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(export_diffusers(Bundle.open(DEMO), tmp_path / "out"))
+    pipeline.set_progress_bar_config(disable=True)
+    made = pipeline("a gear", num_inference_steps=1, output_type="latent").images
+    assert torch.isfinite(made).all()
 
 
 def test_a_folder_comes_back_as_it_went(folder: Path, bundle: Bundle) -> None:

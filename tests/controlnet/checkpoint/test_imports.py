@@ -168,7 +168,7 @@ def test_heads_that_do_not_divide_the_widths_are_refused(full: Path, tmp_path: P
 
 
 def test_a_control_alone_is_no_full_checkpoint(control_file: Path) -> None:
-    with pytest.raises(CheckpointError, match="unet, vae, text missing; it holds control"):
+    with pytest.raises(CheckpointError, match="holds a ControlNet and no model: add it to one"):
         import_checkpoint(control_file)
 
 

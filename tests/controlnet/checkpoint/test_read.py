@@ -4,6 +4,7 @@ import os
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -64,7 +65,7 @@ def test_a_pickled_state_dict_is_converted_by_a_child_that_sees_neither_environm
     assert_same(read_state("x.ckpt"))
 
 
-@pytest.mark.parametrize("data", [b"", b"not a checkpoint at all"], ids=["empty", "text"])
+@pytest.mark.parametrize("data", [b"not a checkpoint at all"], ids=["text"])
 def test_damaged_safetensors_are_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x.safetensors").write_bytes(data)
     with pytest.raises(CheckpointError, match=r"x\.safetensors is not a sound safetensors file"):
@@ -87,3 +88,43 @@ def test_a_child_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     torch.save(STATE, tmp_path / "x.ckpt")
     with pytest.raises(CheckpointError, match=r"could not be unpickled within 0\.01 s"):
         read_state(tmp_path / "x.ckpt", timeout_s=0.01)
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n"
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".ckpt"])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(LFS, "is a pointer of Git LFS"), (b"\n<!doctype html>", "is a web page, not weights"), (b"", "is empty")],
+)
+def test_what_is_no_checkpoint_is_told_by_its_first_bytes(
+    data: bytes, message: str, suffix: str, tmp_path: Path
+) -> None:
+    file = tmp_path / f"x{suffix}"
+    file.write_bytes(data)
+    with pytest.raises(CheckpointError, match=message):
+        read_state(file)
+
+
+def test_a_file_by_another_kinds_name_is_told_which_it_is(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "x.safetensors")
+    save_file(STATE, tmp_path / "y.ckpt")
+    with pytest.raises(CheckpointError, match=r"is a pickle by its content: call it \.ckpt"):
+        read_state(tmp_path / "x.safetensors")
+    with pytest.raises(CheckpointError, match=r"is safetensors by its content: call it \.safetensors"):
+        read_state(tmp_path / "y.ckpt")
+
+
+def test_a_score_of_numpys_is_passed_over(tmp_path: Path) -> None:
+    """As checkpoints of SD 1.x have it in the state of a callback."""
+    score = {"best": np.float64(0.5), "kind": np.dtype("f4")}
+    torch.save({"state_dict": STATE, "callbacks": score}, tmp_path / "x.ckpt")
+    assert read_state(tmp_path / "x.ckpt").keys() == STATE.keys()
+
+
+def test_a_class_that_is_refused_is_named_and_nobody_is_told_to_trust_it(tmp_path: Path) -> None:
+    torch.save({"state_dict": STATE, "callback": Trap("true")}, tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match=r"it asks for posix\.system, which is neither a tensor") as caught:
+        read_state(tmp_path / "x.ckpt")
+    assert "weights_only" not in str(caught.value)
