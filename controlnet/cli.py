@@ -6,22 +6,23 @@ import os
 import secrets
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 import typer
-from PIL import Image, ImageOps
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from controlnet.annotators import ANNOTATORS, find, fit, namesake, resize
+from controlnet.annotators import ANNOTATORS, find, fit, make_map, namesake, natural_resolution
 from controlnet.annotators.annotator import Picture
-from controlnet.bundle import DEMO, Bundle, BundleError, ControlWeights, write_bundle
+from controlnet.bundle import DEMO, Bundle, BundleError, ControlWeights, Manifest, write_bundle
+from controlnet.pictures import read
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Images with spatial control.")
 console = Console()
+
+SHRUNK = 2.0
+"""A map that is shrunk by so much says less than its maker meant."""
 
 BundleOption = Annotated[Path, typer.Option("--bundle", "-b", help="Folder of the bundle.", show_default="the demo's")]
 
@@ -54,29 +58,29 @@ def generate(
     device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
 ) -> None:
     """Make images from a prompt and the maps of pictures."""
+    opened = _open(bundle)
+    manifest = opened.manifest
+    sources = [(*_pair(c), False) for c in control or []] + [(*_pair(m), True) for m in control_map or []]
+    for name, _, _ in sources:
+        if name not in manifest.controls:
+            raise typer.BadParameter(f"control {name!r} is not one of {', '.join(manifest.controls) or 'none'}")
+    _writable(output)
+    with _refusals():
+        pictures = [(name, read(path), ready) for name, path, ready in sources]
+        height, width = _size([(picture, ready) for _, picture, ready in pictures], resolution, manifest)
+        maps = []
+        for name, picture, ready in pictures:
+            entry = manifest.controls[name]
+            if ready and min(picture.shape[:2]) >= SHRUNK * min(height, width):
+                console.print(f"the map of {name} is shrunk to {width}x{height}: give --resolution", style="yellow")
+            how, parameters = ("none", {}) if ready else (entry.annotator, entry.parameters)
+            maps.append((name, make_map(picture, how, parameters, width, height)))
+
     from controlnet.generate import generate as run
     from controlnet.pipeline import Control, ImageSpec, Pipeline
     from controlnet.pixels import to_hint
 
-    opened = _open(bundle)
-    manifest = opened.manifest
-    sources = [(*_pair(c), True) for c in control or []] + [(*_pair(m), False) for m in control_map or []]
-    pictures = [(name, _read(path), annotate) for name, path, annotate in sources]
-    height, width = manifest.native_size.height, manifest.native_size.width
-    if pictures or resolution:
-        shape = pictures[0][1].shape if pictures else (height, width)
-        short = resolution or min(height, width)
-        height, width = fit(shape[0], shape[1], short, multiple=manifest.architecture.multiple)
-
-    controls = []
-    for name, picture, annotate in pictures:
-        if name not in manifest.controls:
-            raise typer.BadParameter(f"control {name!r} is not one of {', '.join(manifest.controls)}")
-        entry = manifest.controls[name]
-        sized = resize(picture, height, width)
-        pixels = find(entry.annotator)(sized, entry.parameters) if annotate else sized
-        controls.append(Control(name, to_hint(pixels), strength=strength))
-
+    controls = [Control(name, to_hint(pixels), strength=strength) for name, pixels in maps]
     first = secrets.randbelow(2**32 - n) if seed is None else seed
     specs = [
         ImageSpec(
@@ -92,11 +96,13 @@ def generate(
         )
         for i in range(n)
     ]
-    pipeline = Pipeline.load(opened, device=device)
+    with _refusals():
+        pipeline = Pipeline.load(opened, device=device)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("Sampling")
-        made = run(pipeline, specs, on_step=lambda k, of: progress.update(task, completed=k, total=of))
+        with _refusals():
+            made = run(pipeline, specs, on_step=lambda k, of: progress.update(task, completed=k, total=of))
     for i, (spec, picture) in enumerate(zip(specs, made, strict=True)):
         path = output if n == 1 else output.with_stem(f"{output.stem}-{i}")
         Image.fromarray(picture).save(path)
@@ -111,11 +117,10 @@ def annotate(
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="NAME=NUMBER.")] = None,
 ) -> None:
     """Make the control map of a picture."""
-    parameters = {name: float(value) for name, value in map(_pair, parameter or [])}
-    try:
-        Image.fromarray(find(annotator)(_read(str(picture)), parameters)).save(output)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+    _writable(output)
+    with _refusals():
+        parameters = {name: float(value) for name, value in map(_pair, parameter or [])}
+        Image.fromarray(find(annotator)(read(picture), parameters)).save(output)
     console.print(output)
 
 
@@ -267,10 +272,17 @@ def export(
 ) -> None:
     """Write a bundle for other programs: diffusers (a folder), ComfyUI and A1111 (a file)."""
     from controlnet.checkpoint import CheckpointError, export_control, export_diffusers, export_original
+    from controlnet.checkpoint.read import PICKLED
 
     opened = _open(bundle)
     if alone and control is None:
         raise typer.BadParameter("--alone needs --control")
+    if target.suffix in PICKLED:
+        raise typer.BadParameter(f"{target} must end in .safetensors, or be the name of a folder: no pickle is written")
+    if control and target.suffix != ".safetensors":
+        raise typer.BadParameter("--control is for a .safetensors file: a folder has all controls")
+    if target.is_file():
+        raise typer.BadParameter(f"{target} is there already")
     try:
         if target.suffix != ".safetensors":
             export_diffusers(opened, target)
@@ -288,9 +300,15 @@ def train(
     overrides: Annotated[list[str], typer.Argument(help="stage=vae|base|control and key=value of its configuration.")],
 ) -> None:
     """Train a stage of a model; run again with the same folder to go on where it stopped."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
     from controlnet.training.run import train as run
 
-    run(overrides)
+    try:
+        run(overrides)
+    except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
+        _fail(error)
 
 
 @app.command()
@@ -364,9 +382,34 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _read(path: str) -> Picture:
-    with Image.open(path) as image:
-        upright = ImageOps.exif_transpose(image)
-        if "A" in upright.getbands() or "transparency" in upright.info:
-            upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright.convert("RGBA"))
-        return np.asarray(upright.convert("RGB"))
+def _size(pictures: Sequence[tuple[Picture, bool]], resolution: int | None, manifest: Manifest) -> tuple[int, int]:
+    """Height and width to sample at, by the API's rule; pictures with whether they are maps already."""
+    native, multiple = manifest.native_size, manifest.architecture.multiple
+    if not pictures and resolution is None:
+        return native.height, native.width
+    (height, width), ready = (native.height, native.width), False
+    if pictures:
+        (height, width), ready = pictures[0][0].shape[:2], pictures[0][1]
+    short = resolution or min(native.height, native.width)
+    if ready and resolution is None:
+        short = natural_resolution(height, width, short, multiple)
+    return fit(height, width, short, multiple=multiple)
+
+
+def _writable(output: Path) -> None:
+    """Refuse an output that can't be written before the work, not after it."""
+    if output.suffix.lower() not in Image.registered_extensions():
+        raise typer.BadParameter(f"{output} must end in .png or the like, which says how it is written")
+    if not output.parent.is_dir():
+        raise typer.BadParameter(f"{output.parent} is no folder: make it first")
+    if output.is_dir():
+        raise typer.BadParameter(f"{output} is a folder: give a file")
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What the library refuses is told as its sentence, not as a traceback."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error

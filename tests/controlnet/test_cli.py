@@ -4,8 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
+from PIL import Image
 from typer.testing import CliRunner
 
 from controlnet.bundle import Bundle
@@ -141,3 +143,92 @@ def test_import_refuses_a_variant_of_a_file(bundle: Bundle, tmp_path: Path) -> N
 def plain(output: str) -> str:
     """A message without its frame and line breaks."""
     return " ".join(output.replace("│", " ").split())
+
+
+@pytest.fixture
+def edges(tmp_path: Path) -> Path:
+    """A ready map, twice as large as the model's own pictures."""
+    pixels = np.zeros((64, 96, 3), np.uint8)
+    pixels[16:48, 24] = 255
+    Image.fromarray(pixels).save(tmp_path / "edges.png")
+    return tmp_path / "edges.png"
+
+
+def generating(bundle: Bundle, output: Path, *options: str) -> Result:
+    return runner.invoke(
+        app, ["generate", "a gear", "-o", str(output), "-b", str(bundle.folder), "--steps", "1", *options]
+    )
+
+
+@pytest.mark.parametrize(("options", "size"), [((), (96, 64)), (("--resolution", "32"), (48, 32))])
+def test_a_ready_map_decides_the_size_where_none_is_asked(
+    bundle: Bundle, edges: Path, tmp_path: Path, options: tuple[str, ...], size: tuple[int, int]
+) -> None:
+    result = generating(bundle, tmp_path / "out.png", "-m", f"canny={edges}", *options)
+    assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / "out.png") as made:
+        assert made.size == size
+    assert ("is shrunk to 48x32" in plain(result.output)) is bool(options)
+
+
+def test_a_map_of_16_bits_is_read_by_its_levels(tmp_path: Path) -> None:
+    levels = (np.arange(256, dtype=np.uint16) * 257)[None].repeat(8, 0)
+    Image.fromarray(levels).save(tmp_path / "depth.png")
+    result = runner.invoke(app, ["annotate", "none", str(tmp_path / "depth.png"), str(tmp_path / "out.png")])
+    assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / "out.png") as made:
+        assert np.asarray(made)[0, :, 0].tolist() == list(range(256))
+
+
+@pytest.mark.parametrize(
+    ("options", "output", "message"),
+    [
+        (["-c", "canny=none.png"], "out.png", "none.png: No such file"),
+        (["-c", "canny=TEXT"], "out.png", "not a picture of a known kind"),
+        (["-c", "canny"], "out.png", "'canny' is not NAME=VALUE"),
+        (["-c", "pose=EDGES"], "out.png", "control 'pose' is not one of canny, depth"),
+        (["-m", "canny=EDGES", "--resolution", "1"], "out.png", "resolution is 1"),
+        (["--sampler", "euler_a"], "out.png", "'euler_a'"),
+        ([], "none/out.png", "no folder: make it first"),
+        ([], "out", "must end in .png"),
+    ],
+)
+def test_a_mistake_is_told_in_a_sentence_before_the_work(
+    bundle: Bundle, edges: Path, tmp_path: Path, options: list[str], output: str, message: str
+) -> None:
+    (tmp_path / "text.png").write_text("hello")
+    told = [option.replace("EDGES", str(edges)).replace("TEXT", str(tmp_path / "text.png")) for option in options]
+    result = generating(bundle, tmp_path / output, *told)
+    assert result.exit_code == 2, result.output
+    assert message in plain(result.output)
+    assert isinstance(result.exception, SystemExit)  # no traceback
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        ("x.ckpt", (), "no pickle is written"),
+        ("folder", ("--control", "canny"), "a folder has all controls"),
+        ("there.safetensors", (), "is there already"),
+    ],
+)
+def test_export_refuses_what_it_would_not_do(
+    bundle: Bundle, tmp_path: Path, target: str, options: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "there.safetensors").touch()
+    result = runner.invoke(app, ["export", str(bundle.folder), str(tmp_path / target), *options])
+    assert result.exit_code == 2
+    assert message in plain(result.output)
+    assert (tmp_path / "there.safetensors").stat().st_size == 0
+
+
+def test_a_mistake_in_training_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "prompt.json").write_text("[]")
+    for overrides in (
+        ["stage=control", "stepz=3"],
+        ["stage=more"],
+        ["stage=vae", f"folder={tmp_path}", "data.train=none"],
+    ):
+        result = runner.invoke(app, ["train", *overrides])
+        assert result.exit_code == 1, result.output
+        assert isinstance(result.exception, SystemExit)
