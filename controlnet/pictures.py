@@ -30,7 +30,7 @@ _KINDS = (  # the classes themselves, not Image.open: no other format can be rea
 _DEEP_GREY = ("I;16", "I;16B", "I;16L")
 _UNBOUNDED_GREY = ("I", "F")
 _ORIENTATION = 0x0112
-_ON_ITS_SIDE = 5  # and those after it
+_ON_ITS_SIDE = (5, 6, 7, 8)
 _TURNS = {  # what undoes each EXIF orientation (EXIF 2.3, table 4)
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -88,7 +88,7 @@ def measure(path: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            return (height, width) if _orientation(image) >= _ON_ITS_SIDE else (width, height)
+            return (height, width) if _orientation(image) in _ON_ITS_SIDE else (width, height)
     except UnidentifiedImageError as error:
         raise ValueError(f"{path}: This is not a picture of a known kind.") from error
     except OSError as error:

@@ -64,7 +64,6 @@ def _refuse_disguised(file: Path) -> None:
     """Raise where the first bytes are those of another kind of file than the name says."""
     with file.open("rb") as opened:
         head = opened.read(64)
-    safetensors = head[8:9] == b"{"  # after the length of the header
     if not head:
         what = "is empty"
     elif head.startswith(b"version https://git-lfs"):
@@ -73,7 +72,7 @@ def _refuse_disguised(file: Path) -> None:
         what = "is a web page, not weights: look at what the download answered"
     elif file.suffix == ".safetensors" and head.startswith((b"PK", b"\x80\x02")):
         what = "is a pickle by its content: call it .ckpt"
-    elif file.suffix != ".safetensors" and safetensors:
+    elif file.suffix != ".safetensors" and head[8:9] == b"{":  # after the length of safetensors' header
         what = "is safetensors by its content: call it .safetensors"
     else:
         return

@@ -75,7 +75,7 @@ class JsonLinesPairs:
     def state(self) -> str:
         """Names, times and sizes of all files, and the size they are read at."""
         files = [self.listing, *(file for pair in self._pairs for file in (pair.target, pair.source))]
-        stats = [(str(file.relative_to(self._folder)), file.stat()) for file in files]
+        stats = [(str(file), file.stat()) for file in files]  # a row may name a file elsewhere
         seen = [(name, stat.st_mtime_ns, stat.st_size) for name, stat in stats]
         return repr((str(self._folder.resolve()), self._size, seen))
 

@@ -42,7 +42,6 @@ from controlnet.vae import VAE
 
 Config = Mapping[str, Any]
 
-SPLITS = ("train", "held_out")
 NATIVE = 128
 """Side of the pictures that a model of the configuration's own numbers is trained on, in pixels."""
 
@@ -79,18 +78,24 @@ def make_stage(config: Config) -> Stage:
 
 
 def open_pictures(config: Config, architecture: Architecture, split: str = "train") -> Pictures:
-    """Open the training or the held-out pictures; without held-out ones these are the training ones.
+    """Open the training or the held-out pictures.
 
     Raises:
         ValueError: for an unknown kind of data, a size that the model can't take, or pairs with faults.
     """
     data = config["data"]
-    folder = Path(data[split] or data["train"])
+    folder = Path(data[split])
     if data["kind"] == "parts":
         return RenderedParts(folder)
     if data["kind"] == "pairs":
         return JsonLinesPairs(folder, *_sides(config, architecture.multiple))
     raise ValueError(f"data.kind is {data['kind']!r}; choose 'parts' or 'pairs'")
+
+
+def _open_both(config: Config, architecture: Architecture) -> tuple[Pictures, Pictures]:
+    """Training and held-out pictures; without held-out ones the training ones, whose files are looked at once."""
+    pictures = open_pictures(config, architecture)
+    return pictures, open_pictures(config, architecture, "held_out") if config["data"]["held_out"] else pictures
 
 
 def _sides(config: Config, multiple: int) -> tuple[int, int]:
@@ -113,7 +118,7 @@ def _vae(config: Config) -> Stage:
     architecture = parse_architecture({**numbers, "text": {**numbers["text"], **special}})
     vae = VAE(architecture.vae)
     _go_on(Path(config["folder"]) / "vae", {"vae": vae})
-    pictures, held_out = (open_pictures(config, architecture, split) for split in SPLITS)
+    pictures, held_out = _open_both(config, architecture)
     shown = [held_out.image(i) for i in range(min(32, len(held_out)))]
     measured = torch.stack([to_tensor(pictures.image(i)) for i in range(min(512, len(pictures)))])
 
@@ -173,7 +178,7 @@ def _control(config: Config) -> Stage:
     architecture = base.architecture
     control = ControlNet.from_unet(base.unet, architecture.control).requires_grad_(True)
     _go_on(folder / f"control-{name}", {"control": control})
-    pictures, held_out = (open_pictures(config, architecture, split) for split in SPLITS)
+    pictures, held_out = _open_both(config, architecture)
     cache = folder / (f"latents-{name}.pt" if config["bundle"] else "latents.pt")
     latents = kept_latents(cache, base.vae, pictures, mirrored=config["data"]["mirrored"])
 

@@ -175,7 +175,7 @@ def start_ray() -> None:
     """Start Ray on this machine; `secure_ray` was called before."""
     ray.init(
         num_cpus=max(2, os.cpu_count() or 1),
-        include_dashboard=False,  # ten processes, which took a fifth of the start and are idle afterwards
+        include_dashboard=False,  # ten processes that nothing here asks for
         dashboard_host="127.0.0.1",
         object_store_memory=SMALL_OBJECT_STORE,
         log_to_driver=False,

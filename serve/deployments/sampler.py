@@ -290,6 +290,7 @@ def _images(
     job: SamplerJob, maps: list[list[npt.NDArray[np.uint8]]], pinned_rows: int, step_gflop: float = 0.0
 ) -> list[Image]:
     spec = job.spec
+    # One tensor a map, so that images which share it share its embedding.
     hints = [[to_hint(pixels) for pixels in of_control] for of_control in maps]
     key = Key(spec.height, spec.width, job.digest, pinned_rows if spec.deterministic else None)
     images = []

@@ -14,6 +14,16 @@ def test_pictures_and_hints_have_the_ranges_of_the_original():
     assert to_hint(extremes)[0].tolist() == [[0, 1]]
 
 
+def test_a_hint_is_channels_first_between_zero_and_one():
+    ramp = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
+    hint = to_hint(ramp)
+    assert hint.dtype == torch.float32
+    assert hint.shape == (3, 12, 16)
+    assert hint.is_contiguous()
+    assert np.array_equal(hint[1].numpy(), ramp[:, :, 1].astype(np.float32) / 255)
+    assert to_hint(np.full((1, 1, 3), 255, np.uint8)).max() == 1.0
+
+
 def test_random_canny_is_black_and_white_and_decided_by_its_generator(parts):
     first, second = (random_canny(parts.image(0), np.random.default_rng(3)) for _ in range(2))
     assert set(np.unique(first)) == {0, 255}

@@ -129,6 +129,15 @@ def test_a_listing_without_pairs_is_refused(tmp_path, content, message):
         JsonLinesPairs(tmp_path, 8, 8)
 
 
+def test_a_row_may_name_a_file_elsewhere(tmp_path, pairs):
+    row = {"source": str(pairs / "source/0.png"), "target": str(pairs / "target/0.png"), "prompt": "words"}
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/prompt.json").write_text(json.dumps(row))
+    read = JsonLinesPairs(tmp_path / "more", 8, 8)
+    assert "source/0.png" in read.state
+    assert read.image(0)[0, 0].tolist() == [255, 0, 0]
+
+
 def test_a_listing_that_is_missing_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"prompt\.json: No such file"):
         JsonLinesPairs(tmp_path, 8, 8)
