@@ -51,14 +51,15 @@ class PictureError(ValueError):
         self.detail = detail
 
 
-def read(path: str | Path) -> Picture:
+def read(path: str | Path, *, is_map: bool = False) -> Picture:
     """A picture of one's own, in any format that Pillow reads.
 
     Args:
         path: Of the file.
+        is_map: Whether it is a control map, whose levels are taken as they are stored.
 
     Returns:
-        uint8 [H, W, 3], sRGB, upright, over white where it was not opaque.
+        uint8 [H, W, 3], upright, over white where it was not opaque; sRGB unless it is a map.
 
     Raises:
         ValueError: The file can't be read, or is not a whole picture; the message names it.
@@ -69,7 +70,7 @@ def read(path: str | Path) -> Picture:
     from controlnet.annotators import to_rgb
 
     try:
-        return to_rgb(np.array(decode(Path(path).read_bytes(), MAX_PIXELS, own=True)))
+        return to_rgb(np.array(decode(Path(path).read_bytes(), MAX_PIXELS, own=True, is_map=is_map)))
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from error
     except PictureError as error:
@@ -95,13 +96,16 @@ def measure(path: str | Path) -> tuple[int, int]:
         raise ValueError(f"{path}: {error.strerror or error}") from error
 
 
-def decode(data: bytes, max_pixels: int, *, own: bool = False) -> Image.Image:
+def decode(data: bytes, max_pixels: int, *, own: bool = False, is_map: bool = False) -> Image.Image:
     """A file's picture, upright, in sRGB, as `RGB`, or as `RGBA` where some of it is not opaque.
+
+    The levels of a control map are data, not colours: a profile that an image editor left in it does not change them.
 
     Args:
         data: The file.
         max_pixels: Bound on width x height, checked before pixels are decoded.
         own: Whether any other kind that Pillow reads is taken, too: not for what strangers sent.
+        is_map: Whether it is a control map.
 
     Raises:
         PictureError: It is no PNG, JPEG or WebP, or too large, animated, damaged, cut short, or of grey levels that
@@ -135,7 +139,7 @@ def decode(data: bytes, max_pixels: int, *, own: bool = False) -> Image.Image:
     turn = _TURNS.get(_orientation(image))
     try:
         image.load()
-        upright = _normalise(image)
+        upright = _normalise(image, None if is_map else image.info.get("icc_profile"))
     except MemoryError:
         raise
     except Exception:
@@ -153,9 +157,8 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _normalise(image: Image.Image) -> Image.Image:
+def _normalise(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Any mode that PNG, JPEG and WebP have -> RGB in sRGB, with its opacity where some of it is not opaque."""
-    profile = image.info.get("icc_profile")
     colour, alpha = _planes(image)
     colour = _to_srgb(colour, profile) if profile else colour.convert("RGB")
     if alpha is not None and alpha.getextrema() != (255, 255):

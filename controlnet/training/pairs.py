@@ -89,7 +89,7 @@ class JsonLinesPairs:
 
     def image(self, index: int) -> Bytes:
         """Return the target, [height, width, 3] RGB."""
-        return resize(self._cropped(self._pairs[index].target), *self._size)
+        return resize(self._cropped(pictures.read(self._pairs[index].target)), *self._size)
 
     def captions(self, index: int) -> Sequence[str]:
         """Return the one prompt."""
@@ -102,11 +102,11 @@ class JsonLinesPairs:
     def hint(self, index: int, rng: np.random.Generator) -> Bytes:
         """Return the source, [height, width, 3]; it is the same each time."""
         height, width = self._size
-        return make_map(self._cropped(self._pairs[index].source), "none", {}, width, height)
+        source = pictures.read(self._pairs[index].source, is_map=True)
+        return make_map(self._cropped(source), "none", {}, width, height)
 
-    def _cropped(self, file: Path) -> Bytes:
+    def _cropped(self, picture: Bytes) -> Bytes:
         """The largest part about the middle that has the shape asked for."""
-        picture = pictures.read(file)
         have, want = picture.shape[:2], self._size
         scale = min(have[0] / want[0], have[1] / want[1])
         height, width = (max(1, round(side * scale)) for side in want)

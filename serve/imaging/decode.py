@@ -65,15 +65,16 @@ class Decoder:
         """The child's process id; none once closed."""
         return self._child.pid if self._child else None
 
-    def decode(self, data: bytes, field: str) -> NDArray[np.uint8]:
+    def decode(self, data: bytes, field: str, is_map: bool = False) -> NDArray[np.uint8]:
         """The pixels of a file.
 
         Args:
             data: A PNG, JPEG or WebP file.
             field: Request field to name in errors (`controls.0.image`).
+            is_map: Whether it is a control map, whose levels are taken as they are stored.
 
         Returns:
-            uint8 [H, W, 3], sRGB, upright, over white where it was not opaque.
+            uint8 [H, W, 3], upright, over white where it was not opaque; sRGB unless it is a map.
 
         Raises:
             UnsupportedMedia: The file is no picture of an accepted kind.
@@ -88,7 +89,7 @@ class Decoder:
             if self._child.ended:  # between two requests: no picture's fault
                 self._replace()
             try:
-                pixels = self._child.ask(data, self._timeout, self._max_pixels)
+                pixels = self._child.ask(data, is_map, self._timeout, self._max_pixels)
             except _NotReady:
                 self._replace()
                 raise Internal("The picture decoder did not start.") from None
@@ -164,7 +165,7 @@ class _Child:
     def ended(self) -> bool:
         return self._process.poll() is not None
 
-    def ask(self, data: bytes, timeout: float, max_pixels: int) -> NDArray[np.uint8] | dict[str, Any]:
+    def ask(self, data: bytes, is_map: bool, timeout: float, max_pixels: int) -> NDArray[np.uint8] | dict[str, Any]:
         """One request and its answer: pixels [H, W, 3 or 4], or the header of a refusal."""
         if not self._ready:  # its start is timed by itself: a picture pays for what it does itself
             with self._killed_after(_START_TIMEOUT):
@@ -173,7 +174,7 @@ class _Child:
             self._ready = True
         with self._killed_after(timeout) as late:
             try:
-                return self._exchange(data, max_pixels)
+                return self._exchange(data, is_map, max_pixels)
             except _Broken:
                 if late.is_set():
                     raise _Late from None
@@ -211,9 +212,9 @@ class _Child:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _exchange(self, data: bytes, max_pixels: int) -> NDArray[np.uint8] | dict[str, Any]:
+    def _exchange(self, data: bytes, is_map: bool, max_pixels: int) -> NDArray[np.uint8] | dict[str, Any]:
         try:
-            self._to.write(decoder.LENGTH.pack(len(data)))
+            self._to.write(decoder.REQUEST.pack(len(data), is_map))
             self._to.write(data)
             self._to.flush()
         except BrokenPipeError:

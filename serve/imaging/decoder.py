@@ -4,7 +4,7 @@
 
 It says `BANNER` when it is ready, then answers requests until its input ends:
 
-    request   length (4 bytes, big-endian), file
+    request   length (4 bytes, big-endian), 1 where the file is a control map (1 byte, else 0), file
     answer    length (4 bytes, big-endian), JSON; then width x height x channels bytes where it is a picture
     JSON      {"width", "height", "channels": 3 | 4}  or  {"refused": "unsupported" | "invalid", "detail"}
 
@@ -27,6 +27,7 @@ from typing import Any, BinaryIO
 from controlnet.pictures import PictureError, decode
 
 BANNER = b"cn-decoder 1\n"
+REQUEST = struct.Struct(">I?")
 LENGTH = struct.Struct(">I")
 
 _BAND = 1 << 22  # pixels sent at a time, so that the picture is never in memory twice
@@ -42,11 +43,11 @@ def serve(requests: BinaryIO, answers: BinaryIO, max_pixels: int, timeout: float
         timeout: Seconds after which the process dies in the middle of a request. The caller kills sooner than that;
             this is for the child of a caller that was itself killed while it waited.
     """
-    while prefix := requests.read(LENGTH.size):
+    while prefix := requests.read(REQUEST.size):
         # The signal's default action is the kernel's: no code of this process need be in a state to run.
         signal.setitimer(signal.ITIMER_REAL, timeout)
-        data = requests.read(LENGTH.unpack(prefix)[0])
-        _answer(data, answers, max_pixels)
+        length, is_map = REQUEST.unpack(prefix)
+        _answer(requests.read(length), is_map, answers, max_pixels)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
@@ -71,9 +72,9 @@ def main() -> None:
         serve(requests, answers, given.max_pixels, given.timeout)
 
 
-def _answer(data: bytes, answers: BinaryIO, max_pixels: int) -> None:
+def _answer(data: bytes, is_map: bool, answers: BinaryIO, max_pixels: int) -> None:
     try:
-        image = decode(data, max_pixels)
+        image = decode(data, max_pixels, is_map=is_map)
     except PictureError as refused:
         _say(answers, {"refused": refused.kind, "detail": refused.detail})
     except MemoryError:

@@ -200,6 +200,11 @@ def test_a_palette_has_its_profile_applied_to_its_colours() -> None:
     assert near(pixels(saved(image, icc_profile=swapped_profile())), (0, 255, 0), 2)
 
 
+def test_a_maps_levels_are_taken_as_they_are_stored(tmp_path: Path) -> None:
+    (tmp_path / "depth.png").write_bytes(saved(Image.new("L", (4, 4), 128), icc_profile=linear_grey_profile()))
+    assert np.unique(read(tmp_path / "depth.png", is_map=True)).tolist() == [128]
+
+
 def test_a_grey_profile_is_applied() -> None:
     half = np.full((4, 4), 128, np.uint8)
     assert near(pixels(saved(half, icc_profile=linear_grey_profile())), 188, 2)  # of linear light, in sRGB

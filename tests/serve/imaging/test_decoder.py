@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from serve.imaging import decoder
-from serve.imaging.decoder import BANNER, LENGTH
+from serve.imaging.decoder import BANNER, LENGTH, REQUEST
 from tests.pictures import PNG_MAGIC, RAMP, saved
 
 MAX_PIXELS = 1_000_000
@@ -30,7 +30,8 @@ def test_it_is_bounded_answers_and_leaves_when_its_input_ends() -> None:
         assert process.stdout.read(len(BANNER)) == BANNER
         limits = Path(f"/proc/{process.pid}/limits").read_text()
         asked = saved(RAMP)
-        out, err = process.communicate(LENGTH.pack(len(asked)) + asked + LENGTH.pack(3) + b"GIF", timeout=60)
+        requests = REQUEST.pack(len(asked), False) + asked + REQUEST.pack(3, False) + b"GIF"
+        out, err = process.communicate(requests, timeout=60)
     assert process.returncode == 0
     assert err == b""
     length = LENGTH.unpack(out[:4])[0]
@@ -47,7 +48,7 @@ def test_it_dies_in_the_middle_of_a_request_that_outlives_its_caller() -> None:
     """Who was killed kills nobody: the child has an alarm of its own, which needs no code of it to run."""
     with child(timeout=0.05) as process:
         assert process.stdin is not None
-        process.stdin.write(LENGTH.pack(100) + PNG_MAGIC)  # and nothing more
+        process.stdin.write(REQUEST.pack(100, False) + PNG_MAGIC)  # and nothing more
         process.stdin.flush()
         assert process.wait(60) == -signal.SIGALRM
 
@@ -55,6 +56,6 @@ def test_it_dies_in_the_middle_of_a_request_that_outlives_its_caller() -> None:
 def test_between_requests_the_alarm_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
     alarms: list[float] = []
     monkeypatch.setattr(signal, "setitimer", lambda which, seconds: alarms.append(seconds))
-    request = LENGTH.pack(3) + b"GIF"
+    request = REQUEST.pack(3, False) + b"GIF"
     decoder.serve(io.BytesIO(request * 2), io.BytesIO(), MAX_PIXELS, timeout=9.0)
     assert alarms == [9.0, 0, 9.0, 0]
