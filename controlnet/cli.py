@@ -23,6 +23,7 @@ from controlnet.annotators import ANNOTATORS, find, fit, make_map, namesake, nat
 from controlnet.annotators.annotator import Picture
 from controlnet.bundle import DEMO, Bundle, BundleError, ControlWeights, Manifest, write_bundle
 from controlnet.pictures import read
+from controlnet.warnings import ResultWarning, of_map
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Images with spatial control.")
 console = Console()
-
-SHRUNK = 2.0
-"""A map that is shrunk by so much says less than its maker meant."""
 
 BundleOption = Annotated[Path, typer.Option("--bundle", "-b", help="Folder of the bundle.", show_default="the demo's")]
 
@@ -66,15 +64,16 @@ def generate(
             raise typer.BadParameter(f"control {name!r} is not one of {', '.join(manifest.controls) or 'none'}")
     _writable(output)
     with _refusals():
-        pictures = [(name, read(path), ready) for name, path, ready in sources]
+        pictures = [(name, read(path, is_map=ready), ready) for name, path, ready in sources]
         height, width = _size([(picture, ready) for _, picture, ready in pictures], resolution, manifest)
         maps = []
         for name, picture, ready in pictures:
             entry = manifest.controls[name]
-            if ready and min(picture.shape[:2]) >= SHRUNK * min(height, width):
-                console.print(f"the map of {name} is shrunk to {width}x{height}: give --resolution", style="yellow")
             how, parameters = ("none", {}) if ready else (entry.annotator, entry.parameters)
-            maps.append((name, make_map(picture, how, parameters, width, height)))
+            made = make_map(picture, how, parameters, width, height)
+            source = (picture.shape[0], picture.shape[1]) if how == "none" else None
+            _warn(of_map(made, name, lines="canny" in (how, name), source=source))
+            maps.append((name, made))
 
     from controlnet.generate import generate as run
     from controlnet.pipeline import Control, ImageSpec, Pipeline
@@ -98,12 +97,13 @@ def generate(
     ]
     with _refusals():
         pipeline = Pipeline.load(opened, device=device)
+        _warn(pipeline.warnings(specs[0]))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("Sampling")
         with _refusals():
-            made = run(pipeline, specs, on_step=lambda k, of: progress.update(task, completed=k, total=of))
-    for i, (spec, picture) in enumerate(zip(specs, made, strict=True)):
+            images = run(pipeline, specs, on_step=lambda k, of: progress.update(task, completed=k, total=of))
+    for i, (spec, picture) in enumerate(zip(specs, images, strict=True)):
         path = output if n == 1 else output.with_stem(f"{output.stem}-{i}")
         Image.fromarray(picture).save(path)
         console.print(f"{path}  {width}x{height}  seed {spec.seed}")
@@ -120,7 +120,8 @@ def annotate(
     _writable(output)
     with _refusals():
         parameters = {name: float(value) for name, value in map(_pair, parameter or [])}
-        Image.fromarray(find(annotator)(read(picture), parameters)).save(output)
+        pixels = read(picture, is_map=annotator == "none")
+        Image.fromarray(find(annotator)(pixels, parameters)).save(output)
     console.print(output)
 
 
@@ -406,6 +407,11 @@ def _writable(output: Path) -> None:
         raise typer.BadParameter(f"{output} is a folder: give a file")
 
 
+def _warn(warnings: Sequence[ResultWarning]) -> None:
+    for warning in warnings:
+        console.print(f"{warning.field}: {warning.detail}", style="yellow", markup=False, soft_wrap=True)
+
+
 @contextmanager
 def _refusals() -> Iterator[None]:
     """What the library refuses is told as its sentence, not as a traceback."""
@@ -413,3 +419,5 @@ def _refusals() -> Iterator[None]:
         yield
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
+    except ArithmeticError as error:  # NotFinite: nothing that the caller gave is at fault
+        _fail(error)

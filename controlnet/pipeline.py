@@ -11,6 +11,8 @@ depend on its neighbours. `pinned` fixes that bucket for every network, and with
 
 from __future__ import annotations
 
+import copy
+import threading
 from collections import defaultdict
 from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -30,6 +32,7 @@ from controlnet.bundle import Bundle
 from controlnet.control import ControlNet
 from controlnet.determinism import without_cudnn
 from controlnet.diffusion import Schedule
+from controlnet.finite import NotFinite, finite
 from controlnet.layout import channels_last
 from controlnet.pixels import Bytes, to_bytes
 from controlnet.samplers import SAMPLERS, Plan, advance, ddim
@@ -37,9 +40,11 @@ from controlnet.strict import load_strict
 from controlnet.text import TextEncoder, Tokenizer
 from controlnet.unet import UNet
 from controlnet.vae import VAE
+from controlnet.warnings import ResultWarning
 
 BUCKETS = (1, 2, 4, 8, 16, 32)
 LARGEST_SEED = 2**64 - 1  # what PyTorch's generators take
+REST_SHOWN = 80  # characters of a text that is cut which a warning repeats
 TEXTS_KEPT = 256  # encoded texts that a pipeline remembers; 60 MB of SD 1.5's, in float32
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -180,6 +185,8 @@ class Pipeline:
         self._embedded: MutableMapping[Tensor, dict[tuple[str, int | None], Tensor]] = WeakTensorKeyDictionary()
         # Most requests share their negative prompt, and all images of a job its prompt. Used longest ago first.
         self._contexts: dict[tuple[str, int | None], Tensor] = {}
+        self._precise: VAE | None = None
+        self._making_precise = threading.Lock()  # decoding and previews are of two threads
 
     @classmethod
     def load(
@@ -298,15 +305,53 @@ class Pipeline:
 
     @torch.inference_mode()
     def decode(self, states: Sequence[ImageState], pinned: int | None = None) -> list[Bytes]:
-        """Finished latents to pictures, uint8 [H, W, 3] RGB; all must have one latent size."""
+        """Finished latents to pictures, uint8 [H, W, 3] RGB; all must have one latent size.
+
+        A picture that the VAE cannot decode in half precision is decoded in float32.
+
+        Raises:
+            NotFinite: A network gave NaN or infinity for one of them.
+        """
+        for state in states:
+            if not torch.isfinite(state.latent).all():
+                raise NotFinite(self._culprit(state), self.dtype)
         bucket = pinned or bucket_for(min(len(states), BUCKETS[-1]))
         latents = torch.stack([state.latent for state in states])
         pictures: list[Bytes] = []
         for chunk in torch.split(latents, bucket):
             padded = torch.cat([chunk, chunk[:1].expand(bucket - len(chunk), -1, -1, -1)])
             with self._same_in_any_slot(pinned):
-                pictures.extend(self._pixels(padded)[: len(chunk)])
+                pictures.extend(self._pixels(padded, len(chunk)))
         return pictures
+
+    def warnings(self, spec: ImageSpec) -> list[ResultWarning]:
+        """What of a request has no effect, or is rarely meant: texts that are cut, windows without a step.
+
+        Raises:
+            ValueError: As `encode` does.
+        """
+        self._check(spec)
+        found = []
+        for field, text in (("prompt", spec.prompt), ("negative_prompt", spec.negative_prompt))[: spec.rows]:
+            if (cut := self.tokenizer.cut(text)) is not None:
+                noun = field.replace("_", " ")
+                rest = cut.rest if len(cut.rest) <= REST_SHOWN else f"{cut.rest[:REST_SHOWN]}..."
+                detail = f"The {noun} has {cut.tokens} tokens and the model reads {cut.read}. Not read: {rest!r}."
+                found.append(ResultWarning(f"{noun.replace(' ', '-')}-cut", field, detail))
+        if spec.rows == 1 and spec.negative_prompt:
+            detail = "Guidance is 1: the negative prompt has no effect."
+            found.append(ResultWarning("negative-prompt-unused", "negative_prompt", detail))
+        if spec.steps == 1:
+            found.append(ResultWarning("one-step", "steps", "One step is too few for most models: the image is noise."))
+        steps = len(self._plan(spec).timesteps)
+        for i, control in enumerate(spec.controls):
+            if not any(control.acts(index, steps) for index in range(steps)):
+                detail = (
+                    f"The control {control.name} has no effect: no step of {steps} lies whole between "
+                    f"start {control.start:g} and end {control.end:g}. Steps are {1 / steps:.2g} wide."
+                )
+                found.append(ResultWarning("window-without-step", f"controls.{i}", detail))
+        return found
 
     @torch.inference_mode()
     def preview(self, state: ImageState, side: int) -> Bytes:
@@ -322,11 +367,42 @@ class Pipeline:
         scale = min(1.0, side / (max(height, width) * self.architecture.vae.factor))
         size = max(1, round(height * scale)), max(1, round(width * scale))
         small = nn.functional.interpolate(state.previous_x0[None], size, mode="area")  # [1, C, h', w']
-        return self._pixels(small)[0]
+        return self._pixels(small, 1)[0]
 
-    def _pixels(self, latents: Tensor) -> list[Bytes]:
-        """[B, C, h, w] -> uint8 [H, W, 3] each."""
-        return to_bytes(self.vae.decode(self.vae.from_latent(latents.to(self.dtype))))
+    def _pixels(self, latents: Tensor, count: int) -> list[Bytes]:
+        """[B, C, h, w] -> uint8 [H, W, 3] of the first `count`. What is not finite is decoded alone in float32."""
+        decoded = self.vae.decode(self.vae.from_latent(latents.to(self.dtype)))[:count].float()
+        for i in (~finite(decoded)).nonzero().flatten().tolist():
+            vae = self._precise_vae()
+            decoded[i] = vae.decode(vae.from_latent(latents[i : i + 1].float()))[0]
+            if not torch.isfinite(decoded[i]).all():
+                raise NotFinite("VAE", torch.float32)
+        return to_bytes(decoded)
+
+    def _precise_vae(self) -> VAE:
+        """The VAE in float32, which takes memory from the first time on that it is needed."""
+        if self.dtype == torch.float32:
+            return self.vae
+        with self._making_precise:
+            if self._precise is None:
+                self._precise = copy.deepcopy(self.vae).float()
+            return self._precise
+
+    def _culprit(self, state: ImageState) -> str:
+        """Which network's values are not finite, as far as the end of an image tells."""
+        if not torch.isfinite(state.context).all():
+            return "text encoder"
+        for control, hint in zip(state.spec.controls, state.hints, strict=True):
+            if not torch.isfinite(hint).all():
+                return f"control {control.name}"
+        if not state.spec.controls:
+            return "UNet"
+        (alone,) = self.step(self.encode([replace(state.spec, controls=())]))
+        if not torch.isfinite(alone.latent).all():
+            return "UNet"
+        (first,) = self.step(self.encode([state.spec]))
+        controls = f"control {' or '.join(dict.fromkeys(control.name for control in state.spec.controls))}"
+        return f"UNet or the {controls}" if torch.isfinite(first.latent).all() else controls
 
     def _residuals(
         self,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,6 +27,21 @@ BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 
 WORDS = rf"{re.escape(BOS)}|{re.escape(EOS)}|'s|'t|'re|'ve|'m|'ll|'d|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}}\p{{N}}]+"
 """What of a text becomes tokens, piece by piece: letters, single digits, runs of anything else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A text that is longer than what is read.
+
+    Attributes:
+        tokens: Of the whole text.
+        read: Tokens that are read, start and end not counted.
+        rest: The end of the text, which is not read.
+    """
+
+    tokens: int
+    read: int
+    rest: str
 
 
 class TextEncoder(nn.Module):
@@ -69,6 +85,15 @@ class Tokenizer:
         What does not fit is cut; the end token stays.
         """
         return torch.tensor([encoded.ids for encoded in self._encoding.encode_batch(list(texts))])
+
+    def cut(self, text: str) -> Cut | None:
+        """What of a text does not fit; None where all of it does."""
+        encoded = self._encoding.encode(text)
+        if not encoded.overflowing:
+            return None
+        tokens = sum(1 - special for part in (encoded, *encoded.overflowing) for special in part.special_tokens_mask)
+        read = self.length - 2
+        return Cut(tokens, read, text[encoded.offsets[read][1] :].strip())
 
 
 def _clip_encoding(folder: Path) -> Encoding:

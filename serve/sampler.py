@@ -111,7 +111,7 @@ class PipelineModel:
         states: dict[int, object] = {}
         for key, members in by_key.items():
             pipeline = self.shelf.get(key.digest)
-            encoded = pipeline.encode([_spec(images[i]) for i in members], key.pinned)
+            encoded = pipeline.encode([spec_of(images[i]) for i in members], key.pinned)
             states |= {i: Running(pipeline, state) for i, state in zip(members, encoded, strict=True)}
         self._encoded(self._clock() - began)
         return [states[i] for i in range(len(images))]
@@ -153,7 +153,8 @@ def warm(pipeline: Pipeline, width: int, height: int, pinned: int) -> None:
         pipeline.decode(pipeline.step(pipeline.encode([spec], bucket), bucket), bucket)
 
 
-def _spec(image: Image) -> ImageSpec:
+def spec_of(image: Image) -> ImageSpec:
+    """What the engine's image is to show."""
     assert isinstance(image.payload, ImageSpec)
     return image.payload
 

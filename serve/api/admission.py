@@ -92,7 +92,9 @@ def settle_map(type_: str, request: MapRequest, uploads: Uploads, manifest: Mani
         InvalidRequest: A bound is broken.
         UnsupportedMedia: The picture is none.
     """
-    control = ControlRequest(type=type_, image=[request.image], parameters=request.parameters)
+    control = ControlRequest(
+        type=type_, image=[request.image], annotator=request.annotator, parameters=request.parameters
+    )
     wanted = ImagesRequest(
         prompt="",
         negative_prompt="",
@@ -142,7 +144,13 @@ def _control(control: ControlRequest, field: str, manifest: Manifest) -> Control
     if control.start > control.end:
         raise InvalidRequest(f"must be at least start, which is {control.start:g}", field=f"{field}.end")
     trained = manifest.controls[control.type]
-    annotator = ANNOTATORS.get("none" if control.map is not None else trained.annotator)
+    if control.annotator is not None:
+        if control.map is not None:
+            raise InvalidRequest("A `map` is ready: an annotator makes one of an `image`.", field=f"{field}.annotator")
+        if control.annotator not in ANNOTATORS:
+            choices = ", ".join(ANNOTATORS)
+            raise InvalidRequest(f"There is no such annotator; there are {choices}.", field=f"{field}.annotator")
+    annotator = ANNOTATORS.get("none" if control.map is not None else control.annotator or trained.annotator)
     if annotator is None:
         raise InvalidRequest(f"The annotator {trained.annotator} isn't here: send `map`.", field=f"{field}.image")
     faults = []
@@ -153,7 +161,7 @@ def _control(control: ControlRequest, field: str, manifest: Manifest) -> Control
             faults.append((f"{field}.parameters.{name}", str(error)))
     if faults:
         raise InvalidFields(faults[:20])
-    defaults = {} if control.map is not None else trained.parameters
+    defaults = trained.parameters if annotator.name == trained.annotator else {}
     return ControlSpec(
         type=control.type,
         annotator=annotator.name,

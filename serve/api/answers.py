@@ -120,6 +120,8 @@ async def render(finished: Finished, media: str) -> Response:
 def one_png(data: bytes, job: Job, about: Mapping[str, str]) -> Response:
     """A picture, with what to know of it in headers."""
     headers = {**about, "X-Job-ID": job.id, "X-Model-Digest": job.model.digest}
+    if job.result is not None and job.result.warnings:
+        headers["X-Warnings"] = ", ".join(dict.fromkeys(warning.code for warning in job.result.warnings))
     return Response(data, media_type=PNG, headers=headers)
 
 
@@ -171,6 +173,7 @@ def _describe(finished: Finished, images: list[dict[str, str]], maps: list[dict[
         "parameters": parameters(finished.job.spec),
         "model": finished.model,
         "timings": dict(finished.result.timings),
+        "warnings": [asdict(warning) for warning in finished.result.warnings],
     }
 
 

@@ -17,6 +17,7 @@ from serve.api import answers
 from serve.api.access import Who
 from serve.api.admission import settle_map
 from serve.api.context import Context, InContext
+from serve.api.descriptions import warned
 from serve.api.images import JSON_PART
 from serve.api.maps import map_id
 from serve.api.problems import documented
@@ -164,6 +165,7 @@ async def _render(finished: answers.Finished, media: str) -> Response:
         height=job.spec.height,
         parameters=dict(control.parameters),
         b64=base64.b64encode(data).decode(),
+        warnings=warned(finished.result),
     )
     return JSONResponse(answer.model_dump())
 

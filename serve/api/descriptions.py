@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from serve.api.maps import map_id
 from serve.api.problems import members
-from serve.api.schemas import ModelAnswer, Problem
+from serve.api.schemas import ModelAnswer, Problem, WarningAnswer, Warnings
 from serve.errors import ServeError
 from serve.jobs.spec import JobSpec
-from serve.jobs.store import Job, JobStore, StoredImage, StoredMap
+from serve.jobs.store import Job, JobResult, JobStore, StoredImage, StoredMap
 from serve.telemetry import trace_id_of
 
 
@@ -82,6 +82,7 @@ class JobAnswer(BaseModel):
                     "control_maps": [],
                     "error": None,
                     "timings": None,
+                    "warnings": [],
                     "trace_id": None,
                     "created_at": 1790000000.0,
                     "started_at": 1790000000.5,
@@ -117,6 +118,7 @@ class JobAnswer(BaseModel):
     control_maps: list[MapLink]
     error: Problem | None = Field(description="Why it failed.")
     timings: dict[str, float] | None = Field(description="Seconds by phase, of a job that succeeded.")
+    warnings: Warnings
     trace_id: str | None = Field(None, description="Of the trace that shows where its time went, where it has one.")
     created_at: float
     started_at: float | None
@@ -174,6 +176,7 @@ def describe(store: JobStore, job: Job) -> JobAnswer:
         control_maps=map_links(job.id, made.maps),
         error=None if job.error is None else Problem(**members(ServeError.from_problem(job.error))),
         timings=None if job.result is None else dict(job.result.timings),
+        warnings=[] if job.result is None else warned(job.result),
         trace_id=trace_id_of(job.trace),
         created_at=job.created_at,
         started_at=job.started_at,
@@ -192,6 +195,11 @@ def parameters(spec: JobSpec) -> dict[str, Any]:
     if spec.kind == "map":
         return {"width": spec.width, "height": spec.height, "controls": controls}
     return shown | {"n": spec.n, "seed": spec.seeds[0], "seeds": list(spec.seeds), "controls": controls}
+
+
+def warned(result: JobResult) -> list[WarningAnswer]:
+    """The warnings of a result."""
+    return [WarningAnswer(**asdict(warning)) for warning in result.warnings]
 
 
 def annotated(data: Mapping[str, Any]) -> tuple[StoredMap, ...]:

@@ -21,6 +21,10 @@ class Model(BaseModel):
     digest: str = Field(description="Names the weights, whatever they are called.")
     native_size: Size = Field(description="What it was trained at, and makes by default.")
     multiple: int = Field(description="Width and height must be multiples of it.")
+    context_length: int = Field(
+        description="Tokens that the text encoder reads, start and end included: a prompt has two fewer, and is cut, "
+        "with a warning, where it is longer."
+    )
     defaults: Defaults = Field(description="What a request that leaves these out gets.")
     controls: list[str]
     licence: str
@@ -50,6 +54,7 @@ async def list_models(context: InContext) -> Models:
                 digest=served.version.digest,
                 native_size=manifest.native_size,
                 multiple=manifest.architecture.multiple,
+                context_length=manifest.architecture.text.max_position_embeddings,
                 defaults=manifest.defaults,
                 controls=sorted(manifest.controls),
                 licence=manifest.licence,

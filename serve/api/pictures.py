@@ -19,6 +19,7 @@ from serve.errors import InvalidRequest, UnsupportedMedia
 ACCEPTED = "PNG, JPEG or WebP"
 _ORIENTATION = 0x0112  # EXIF 2.3, table 4
 _DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w.+-]+=[\w.+-]+)*;base64,", re.ASCII)
+_PLAIN = str.maketrans({"-": "+", "_": "/", "\r": None, "\n": None})
 _REFUSED = (  # known by their first bytes, so that the error can say what was sent
     ("GIF", b"GIF8"),
     ("TIFF", b"II*\0"),
@@ -87,14 +88,17 @@ def read_header(data: bytes, field: str, max_pixels: int) -> Header:
 
 
 def decode_base64(text: str, field: str) -> bytes:
-    """The bytes of base64 text, with or without a `data:` URL's prefix. Strict: no spaces, right padding.
+    """The bytes of base64 text, with or without a `data:` URL's prefix.
+
+    Both alphabets of RFC 4648 are taken, with or without line breaks and padding; any other character is refused.
 
     Raises:
         InvalidRequest: It is not base64.
     """
     prefix = _DATA_URL.match(text, 0, 200)
     try:
-        return base64.b64decode(text[prefix.end() :] if prefix else text, validate=True)
+        digits = (text[prefix.end() :] if prefix else text).translate(_PLAIN).rstrip("=")
+        return base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise InvalidRequest(
             "This is neither base64 (optionally a data: URL) nor the name of an uploaded file.", field=field

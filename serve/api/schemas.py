@@ -49,8 +49,15 @@ class ControlRequest(_Request):
         None,
         description=f"A ready map, instead of `image`: the id of one that was made here (`map_...`), or {_PICTURE}",
     )
+    annotator: str | None = Field(
+        None,
+        max_length=32,
+        description="Makes the map of `image`: one of /v1/controls; by default the control's own. Not with `map`.",
+    )
     parameters: dict[str, float] = Field(
-        default_factory=dict, description="Of the annotator; the bundle's for those left out. Not with `map`."
+        default_factory=dict,
+        description="Of the annotator. For those left out: the bundle's where the annotator is the control's own, "
+        "else the annotator's. Not with `map`.",
     )
     strength: float = Field(1.0, ge=0, le=2, description="Multiplies what the control adds.")
     start: float = Field(0.0, ge=0, le=1, description="Share of the steps after which the control begins to act.")
@@ -134,8 +141,11 @@ class MapRequest(_Request):
     image: str = Field(
         description="PNG, JPEG or WebP: base64 (optionally a `data:` URL), or the name of an uploaded file."
     )
+    annotator: str | None = Field(None, max_length=32, description="One of /v1/controls; by default the control's own.")
     parameters: dict[str, float] = Field(
-        default_factory=dict, description="Of the annotator; the bundle's for those left out."
+        default_factory=dict,
+        description="Of the annotator. For those left out: the bundle's where the annotator is the control's own, "
+        "else the annotator's.",
     )
     width: int | None = Field(None, ge=1, le=65536, description="Pixels, with `height`.")
     height: int | None = Field(None, ge=1, le=65536, description="Pixels, with `width`.")
@@ -167,6 +177,20 @@ class ModelAnswer(BaseModel):
     digest: str
 
 
+class WarningAnswer(BaseModel):
+    """A warning about a result: a part of the request had no effect, or is rarely meant."""
+
+    code: str = Field(
+        description="Kind of the warning, for programs: `prompt-cut`, `negative-prompt-cut`, `negative-prompt-unused`, "
+        "`one-step`, `window-without-step`, `map-one-tone`, `map-mostly-white`, `map-shrunk`. More kinds may come."
+    )
+    field: str = Field(description="Part of the request, as a dotted path.")
+    detail: str = Field(description="A sentence for a person.")
+
+
+Warnings = Annotated[list[WarningAnswer], Field(description="What of the request had no effect, or is rarely meant.")]
+
+
 class ImagesAnswer(BaseModel):
     """All that came of a job."""
 
@@ -176,6 +200,7 @@ class ImagesAnswer(BaseModel):
     parameters: dict[str, Any] = Field(description="All of them, as used.")
     model: ModelAnswer
     timings: dict[str, float] = Field(description="Seconds by phase.")
+    warnings: Warnings
 
 
 class MapAnswer(BaseModel):
@@ -188,6 +213,7 @@ class MapAnswer(BaseModel):
     height: int
     parameters: dict[str, float] = Field(description="Of the annotator, all of them, as used.")
     b64: str = Field(description="PNG, base64.")
+    warnings: Warnings
 
 
 class FieldError(BaseModel):

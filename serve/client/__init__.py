@@ -19,9 +19,9 @@ from serve.client.events import (
     Queued,
     Started,
 )
-from serve.client.job import ControlMap, Image, Job, Kind, Map, ModelVersion, Priority, Progress, State
+from serve.client.job import ControlMap, Image, Job, Kind, Map, ModelVersion, Priority, Progress, State, Warned
 from serve.client.pictures import Picture
-from serve.client.problems import ClientError, StreamBroken, UnexpectedAnswer, Unreachable
+from serve.client.problems import ClientError, ResultWarning, StreamBroken, UnexpectedAnswer, Unreachable
 from serve.client.retries import Retries
 
 __all__ = [
@@ -45,10 +45,12 @@ __all__ = [
     "Progress",
     "Progressed",
     "Queued",
+    "ResultWarning",
     "Retries",
     "Started",
     "State",
     "StreamBroken",
     "UnexpectedAnswer",
     "Unreachable",
+    "Warned",
 ]

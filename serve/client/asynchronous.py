@@ -7,6 +7,7 @@ import contextlib
 import os
 import random
 import time
+import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -22,7 +23,7 @@ from serve.client.calls import Call, Control, Parameters, new_key, standing_head
 from serve.client.events import Ended, Event, Feed
 from serve.client.job import Job, Map, State
 from serve.client.pictures import Picture
-from serve.client.problems import StreamBroken
+from serve.client.problems import ResultWarning, StreamBroken
 from serve.client.retries import Outcome, Retries
 
 T = TypeVar("T")
@@ -145,13 +146,14 @@ class AsyncClient:
         type: str,
         picture: Picture,
         *,
+        annotator: str | None = None,
         parameters: Mapping[str, float] | None = None,
         resolution: int | None = None,
         size: tuple[int, int] | None = None,
     ) -> Map:
         """`Client.annotate`."""
-        key = self._new_key()
-        call = await asyncio.to_thread(calls.annotate, type, picture, parameters or {}, resolution, size, key)
+        key, given = self._new_key(), parameters or {}
+        call = await asyncio.to_thread(calls.annotate, type, picture, annotator, given, resolution, size, key)
         return await self._send(call)
 
     async def generate(
@@ -168,6 +170,8 @@ class AsyncClient:
         job = await self.wait(job.id, progress)
         if job.failure is not None:
             raise job.failure
+        for warned in job.warnings:
+            warnings.warn(warned.detail, ResultWarning, stacklevel=2)
         return await self.images(job)
 
     async def _send(self, call: Call[T]) -> T:

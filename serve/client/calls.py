@@ -78,6 +78,7 @@ class Control:
         type: Name of a control of the served bundle.
         image: The picture whose structure is kept; a list gives each image of the job its own.
         map: A control map likewise, or one that the API has: a `Map` or its id.
+        annotator: Makes the map of `image`; the control's own where this is absent.
         parameters: Of the annotator.
         strength: 0 .. 2.
         start: Share of the steps after which it begins to act.
@@ -92,6 +93,7 @@ class Control:
     start: float = 0.0
     end: float = 1.0
     mode: Literal["balanced", "guess"] = "balanced"
+    annotator: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,7 @@ def submit(
 def annotate(
     type: str,
     picture: Picture,
+    annotator: str | None,
     parameters: Mapping[str, float],
     resolution: int | None,
     size: tuple[int, int] | None,
@@ -179,6 +182,8 @@ def annotate(
 ) -> Call[Map]:
     """`POST /v1/controls/{type}`; reads the file."""
     body: dict[str, Any] = {"image": "image"}  # the file's name
+    if annotator is not None:
+        body["annotator"] = annotator
     if parameters:
         body["parameters"] = dict(parameters)
     if resolution is not None:
@@ -255,6 +260,8 @@ def _control(control: Control, files: _Files) -> dict[str, Any]:
             body[name] = [files.add(picture) for picture in given]
         elif given is not None:
             body[name] = files.add(given)
+    if control.annotator is not None:
+        body["annotator"] = control.annotator
     if control.parameters:
         body["parameters"] = dict(control.parameters)
     return body

@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import time
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -21,7 +22,7 @@ from serve.client.calls import Call, Control, Parameters, new_key, standing_head
 from serve.client.events import Ended, Event, Feed
 from serve.client.job import Job, Map, State
 from serve.client.pictures import Picture
-from serve.client.problems import StreamBroken
+from serve.client.problems import ResultWarning, StreamBroken
 from serve.client.retries import Outcome, Retries
 
 T = TypeVar("T")
@@ -182,6 +183,7 @@ class Client:
         type: str,
         picture: Picture,
         *,
+        annotator: str | None = None,
         parameters: Mapping[str, float] | None = None,
         resolution: int | None = None,
         size: tuple[int, int] | None = None,
@@ -191,11 +193,13 @@ class Client:
         Args:
             type: Name of a control of the served bundle.
             picture: Whose structure it shows.
-            parameters: Of the annotator; the bundle's for those left out.
+            annotator: Makes the map; the control's own where this is absent.
+            parameters: Of the annotator; its defaults for those left out.
             resolution: Short side of the map in pixels.
             size: Width and height in pixels, instead.
         """
-        return self._send(calls.annotate(type, picture, parameters or {}, resolution, size, self._new_key()))
+        key = self._new_key()
+        return self._send(calls.annotate(type, picture, annotator, parameters or {}, resolution, size, key))
 
     def generate(
         self,
@@ -206,7 +210,7 @@ class Client:
         progress: bool | Watcher = False,
         **parameters: Unpack[Parameters],
     ) -> list[bytes]:
-        """Submit, wait, and fetch the images: PNG files.
+        """Submit, wait, and fetch the images: PNG files. What of the request had no effect is a `ResultWarning`.
 
         Raises:
             JobFailed: The job ended without them.
@@ -215,6 +219,8 @@ class Client:
         job = self.wait(job.id, progress)
         if job.failure is not None:
             raise job.failure
+        for warned in job.warnings:
+            warnings.warn(warned.detail, ResultWarning, stacklevel=2)
         return self.images(job)
 
     def _send(self, call: Call[T]) -> T:

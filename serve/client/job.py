@@ -28,6 +28,20 @@ class Said(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+class Warned(Said):
+    """What of a request had no effect, or is rarely meant.
+
+    Attributes:
+        code: Kind of the warning (`prompt-cut`, `map-shrunk` ...); a newer API has more.
+        field: Part of the request, as a dotted path.
+        detail: A sentence for a person.
+    """
+
+    code: str
+    field: str
+    detail: str
+
+
 class ModelVersion(Said):
     """The weights that make a job's images."""
 
@@ -77,6 +91,7 @@ class Job(Said):
         parameters: All of them, as used.
         images: Those that are done.
         error: The problem that ended it; `failure` is the same as an exception.
+        warnings: What of the request had no effect, or is rarely meant; once it has succeeded.
         expires_at: When the images go.
     """
 
@@ -96,6 +111,7 @@ class Job(Said):
     control_maps: tuple[ControlMap, ...] = ()
     error: Mapping[str, Any] | None = None
     timings: Mapping[str, float] | None = None
+    warnings: tuple[Warned, ...] = ()
     created_at: float
     started_at: float | None = None
     finished_at: float | None = None
@@ -146,6 +162,7 @@ class Map(Said):
         height: Pixels.
         parameters: Of the annotator, as used.
         png: The picture.
+        warnings: What of the request had no effect, or is rarely meant.
     """
 
     job: str
@@ -155,3 +172,4 @@ class Map(Said):
     height: int
     parameters: Mapping[str, Any]
     png: Base64Bytes = Field(alias="b64", repr=False)
+    warnings: tuple[Warned, ...] = ()

@@ -75,6 +75,10 @@ class UnexpectedAnswer(ClientError):
     """What answered can't be understood."""
 
 
+class ResultWarning(UserWarning):
+    """A part of the request had no effect, or is rarely meant."""
+
+
 class StreamBroken(ClientError):
     """A job's events stopped before its end. The job may go on."""
 

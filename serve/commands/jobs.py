@@ -127,9 +127,11 @@ def _key(settings: Settings) -> str | None:
 
 
 def _told(job: Job) -> None:
-    """Succeed as the job did."""
+    """Succeed as the job did, and tell its warnings."""
     if job.failure is not None:
         raise job.failure
+    for warned in job.warnings:
+        console.print(f"{warned.field}: {warned.detail}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _fail(error: Exception, about: list[str]) -> NoReturn:

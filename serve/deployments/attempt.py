@@ -15,6 +15,7 @@ from contextlib import ExitStack
 
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
+from controlnet.warnings import ResultWarning
 from serve.deployments.ask import Ask
 from serve.deployments.messages import Progress, Sampled, SamplerJob, StoredMaps
 from serve.deployments.outages import wait_out
@@ -61,6 +62,7 @@ class Attempt:
         self._metrics = metrics
         self._tracing = tracing
         self._maps: DeploymentResponse | None = None
+        self._warnings: tuple[ResultWarning, ...] | None = None  # none but those of maps until an image is there
         self._unstored = lease.job.spec.n
         self._untold: list[int] = []  # images whose events are written with the job's end
 
@@ -95,7 +97,8 @@ class Attempt:
             stored = storing.result()
             timings["preparing"] = stored.seconds
             timings["total"] = time.time() - job.created_at
-            result = JobResult(images=images, control_maps=stored.maps, timings=timings)
+            warnings = stored.warnings if self._warnings is None else self._warnings
+            result = JobResult(images=images, control_maps=stored.maps, timings=timings, warnings=warnings)
             with self._tracing.span("commit"):
                 await self._ask(self._store.succeed, self._lease, result, self._untold)
 
@@ -128,6 +131,7 @@ class Attempt:
                     self._progress.give(self._lease, {"steps": list(event.steps), "of": event.of, **preview})
                 elif isinstance(event, Sampled):
                     timings["sampling"] = event.seconds  # of the last one, in the end
+                    self._warnings = event.warnings
                     images[event.index] = tasks.create_task(self._publish(event))
                     if len(images) == self._lease.job.spec.n:
                         break  # the sampler keeps them until the call is cancelled
@@ -151,7 +155,7 @@ class Attempt:
 
         async def publish() -> StoredImage:
             made: StoredImage = await self._imaging.publish.remote(
-                job.tenant, event.picture, seed, png_parameters(job, seed), compared, maps, carry()
+                job.tenant, event.picture, seed, png_parameters(job, seed, event.warnings), compared, maps, carry()
             )
             return made
 

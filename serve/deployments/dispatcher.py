@@ -256,9 +256,9 @@ class Dispatcher:
         )
 
     async def _settle(self, lease: Lease, error: BaseException) -> None:
-        """Tell a failure of the request, which would only repeat, from one of ours, which is tried again."""
+        """Tell a failure of request or model, which would only repeat, from one of ours, which is tried again."""
         cause = cause_of(error)
-        if isinstance(cause, ServeError) and cause.status < 500:
+        if isinstance(cause, JobFailed) or (isinstance(cause, ServeError) and cause.status < 500):
             await self._ask(self._store.fail, lease, cause.problem())
             return
         log.exception("attempt failed", exc_info=error, extra={"job_id": lease.job.id, "attempt": lease.attempt})

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from controlnet.annotators import make_map
+from controlnet.warnings import ResultWarning, of_map
 from serve.config import Settings
 from serve.deployments.instruments import RayInstruments
 from serve.deployments.messages import Maps, Steered, StoredMaps
@@ -61,11 +62,13 @@ class Imaging:
         """
         began = time.monotonic()
         with self._tracing.span("imaging.annotate", trace):
-            pixels = [
+            made = [
                 [await self._map(tenant, spec, control, c, i) for i in range(len(control.images))]
                 for c, control in enumerate(spec.controls)
             ]
-        return Maps(pixels, time.monotonic() - began)
+        pixels = [[control_map for control_map, _ in of_control] for of_control in made]
+        warnings = tuple(warning for of_control in made for _, found in of_control for warning in found)
+        return Maps(pixels, time.monotonic() - began, warnings)
 
     async def store_maps(self, tenant: str, spec: JobSpec, maps: Maps, trace: str | None = None) -> StoredMaps:
         """Write the maps that `annotate` made; Ray hands them over by reference.
@@ -82,7 +85,7 @@ class Imaging:
                 for control, of_control in zip(spec.controls, maps.pixels, strict=True)
                 for i, pixels in enumerate(of_control)
             ]
-        return StoredMaps(tuple(stored), maps.seconds)
+        return StoredMaps(tuple(stored), maps.seconds, maps.warnings)
 
     async def publish(
         self,
@@ -127,17 +130,23 @@ class Imaging:
         except Exception:
             log.exception("no adherence")
 
-    async def _map(self, tenant: str, spec: JobSpec, control: ControlSpec, c: int, i: int) -> Pixels:
+    async def _map(
+        self, tenant: str, spec: JobSpec, control: ControlSpec, c: int, i: int
+    ) -> tuple[Pixels, list[ResultWarning]]:
         with self._tracing.span("artifact.read"), self._metrics.artifact("read"):
             data = await self._artifacts.get(control.images[i], tenant)
-        source = "map" if control.annotator == "none" else "image"
+        ready = control.annotator == "none"
+        source = "map" if ready else "image"
         field = f"controls.{c}.{source}" + (f".{i}" if len(control.images) > 1 else "")
         if spec.kind == "map":
             field = source  # the request was about nothing else
         async with self._decoding:
             with self._tracing.span("decode"), self._metrics.picture():
-                picture = await asyncio.to_thread(self._decoder.decode, data, field)
+                picture = await asyncio.to_thread(self._decoder.decode, data, field, ready)
         with self._tracing.span("annotate"), self._metrics.annotate(control.annotator):
-            return await asyncio.to_thread(
+            pixels = await asyncio.to_thread(
                 make_map, picture, control.annotator, control.parameters, spec.width, spec.height
             )
+            lines = "canny" in (control.annotator, control.type)
+            source_size = picture.shape[:2] if ready else None
+            return pixels, await asyncio.to_thread(of_map, pixels, field, lines=lines, source=source_size)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from ray import ObjectRef
 
+from controlnet.warnings import ResultWarning
 from serve.jobs.spec import JobSpec
 from serve.jobs.store import StoredMap
 
@@ -23,10 +24,12 @@ class Maps:
     Attributes:
         pixels: One list per control of its maps, uint8 [H, W, 3]; one map, or one per image.
         seconds: Time spent reading, decoding, resizing and annotating.
+        warnings: About them.
     """
 
     pixels: list[list[npt.NDArray[np.uint8]]]
     seconds: float
+    warnings: tuple[ResultWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class StoredMaps:
 
     maps: tuple[StoredMap, ...] = ()
     seconds: float = 0.0
+    warnings: tuple[ResultWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +102,10 @@ class Sampled:
         index: Which of the job's.
         picture: Refers to uint8 [H, W, 3].
         seconds: Since the sampler had all that the job needs.
+        warnings: About the job's images and maps, the same with each.
     """
 
     index: int
     picture: ObjectRef
     seconds: float
+    warnings: tuple[ResultWarning, ...] = ()

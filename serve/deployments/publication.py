@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from controlnet.evaluation.metrics import CANNY
+from controlnet.warnings import ResultWarning
 from serve.deployments.messages import Steered
 from serve.jobs.store import Job
 
@@ -19,12 +21,14 @@ def steered(job: Job, index: int) -> Steered | None:
     return None
 
 
-def png_parameters(job: Job, seed: int) -> dict[str, Any]:
-    """What a PNG says of itself: all that is needed to make it again, and nothing of the tenant."""
+def png_parameters(job: Job, seed: int, warnings: Sequence[ResultWarning] = ()) -> dict[str, Any]:
+    """What a PNG says of itself: all that is needed to make it again, its warnings, and nothing of the tenant."""
     spec = replace(job.spec, seeds=(seed,))
     parameters = asdict(spec) | {"seed": seed, "model": job.model.name}
     parameters |= {"model_version": job.model.version, "model_digest": job.model.digest}
     del parameters["seeds"]
     for control in parameters["controls"]:
         del control["images"]  # artifact keys carry the tenant's name
+    if warnings:
+        parameters["warnings"] = [asdict(warning) for warning in warnings]
     return parameters

@@ -24,6 +24,7 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
 from controlnet.bundle import Bundle
+from controlnet.finite import NotFinite
 from controlnet.pipeline import Control, ImageSpec, Pipeline
 from controlnet.pixels import to_hint
 from serve.config import Settings
@@ -33,10 +34,11 @@ from serve.deployments.messages import Maps, Progress, Sampled, SamplerJob
 from serve.engine.core import Batch, Image, Key
 from serve.engine.loop import Engine
 from serve.engine.scheduler import Scheduler
+from serve.errors import JobFailed
 from serve.jobs.cost import cost
 from serve.jobs.pace import Pace, PaceLearner
 from serve.jobs.store import ServedModel
-from serve.sampler import PipelineModel, Shelf, warm
+from serve.sampler import PipelineModel, Shelf, spec_of, warm
 from serve.telemetry import SamplerMetrics, Tracing, configure_logging
 
 P = ParamSpec("P")
@@ -100,6 +102,8 @@ class Sampler:
         pipeline = self._shelf.get(job.digest) if hit else await _apart(self._ensure, job.digest, job.source)
         step_gflop = cost(job.spec, pipeline.architecture).step_gflop / job.spec.n
         images = _images(job, maps.pixels if maps is not None else [], self._settings.pinned_rows, step_gflop)
+        about_maps = maps.warnings if maps is not None else ()
+        warnings = (*pipeline.warnings(spec_of(images[0])), *about_maps)  # of all: they differ in their seeds alone
         inbox = Inbox(asyncio.get_running_loop(), images, self._metrics, self._tracing, job.trace)
         try:
             for image in images:
@@ -109,6 +113,8 @@ class Sampler:
             previewed = float("-inf")
             while left:
                 event = await inbox.get()
+                if isinstance(event, NotFinite):  # the same on every sampler: no second try
+                    raise JobFailed(str(event)) from event
                 if isinstance(event, BaseException):
                     raise event
                 if isinstance(event, Progress):
@@ -121,7 +127,7 @@ class Sampler:
                     index, picture, seconds = event
                     left.discard(images[index].id)
                     held.append(ray.put(picture))
-                    yield Sampled(index, held[-1], seconds)
+                    yield Sampled(index, held[-1], seconds, warnings)
             await asyncio.sleep(HELD_FOR)
         finally:
             for image in images:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from controlnet.warnings import ResultWarning
 from serve.jobs.fairness import Priority
 from serve.jobs.spec import JobSpec
 
@@ -71,11 +72,13 @@ class JobResult:
         images: In the order of the spec's seeds.
         control_maps: The maps that steered them, apart from the images.
         timings: Seconds by phase.
+        warnings: What of the request had no effect, or is rarely meant.
     """
 
     images: tuple[StoredImage, ...]
     control_maps: tuple[StoredMap, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[ResultWarning, ...] = ()
 
     @property
     def keys(self) -> frozenset[str]:
@@ -93,6 +96,7 @@ class JobResult:
             images=tuple(StoredImage(**image) for image in data["images"]),
             control_maps=tuple(StoredMap(**control_map) for control_map in data["control_maps"]),
             timings=data["timings"],
+            warnings=tuple(ResultWarning(**warning) for warning in data.get("warnings", ())),  # 0.1 wrote none
         )
 
 

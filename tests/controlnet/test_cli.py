@@ -168,7 +168,7 @@ def test_a_ready_map_decides_the_size_where_none_is_asked(
     assert result.exit_code == 0, result.output
     with Image.open(tmp_path / "out.png") as made:
         assert made.size == size
-    assert ("is shrunk to 48x32" in plain(result.output)) is bool(options)
+    assert ("was shrunk to 48x32" in plain(result.output)) is bool(options)
 
 
 def test_a_map_of_16_bits_is_read_by_its_levels(tmp_path: Path) -> None:

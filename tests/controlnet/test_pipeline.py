@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -14,10 +16,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from controlnet.bundle import Bundle, write_bundle
+from controlnet.finite import NotFinite
 from controlnet.generate import generate
 from controlnet.pipeline import BUCKETS, LARGEST_SEED, Control, ImageSpec, ImageState, Pipeline, bucket_for
 from controlnet.strict import CheckpointError
-from tests.networks import write_tokenizer
+from tests.networks import TINY, write_tokenizer
 
 SIZE = 32
 SPEC = ImageSpec("a gear", SIZE, SIZE, negative_prompt="rust", steps=4, guidance=3.0, seed=7)
@@ -388,3 +391,56 @@ def test_a_file_of_another_architecture_is_refused_with_all_its_keys(bundle: Bun
     (folder / "bundle.json").write_text(json.dumps(manifest))
     with pytest.raises(CheckpointError, match=r"(?s)zero_convs.0.0.bias.*strange"):
         Pipeline.load(folder)
+
+
+def overflowing(pipeline: Pipeline, dtype: torch.dtype) -> Pipeline:
+    """The same networks, where a VAE's first activations are beyond half precision until a norm takes them back."""
+    vae = copy.deepcopy(pipeline.vae)
+    with torch.no_grad():
+        for name, weight in vae.decoder.conv_in.named_parameters():
+            weight.mul_(3e4 if name == "weight" else 0.0)
+    nets = {name: copy.deepcopy(net) for name, net in pipeline.controls.items()}
+    unet, text = copy.deepcopy(pipeline.unet), copy.deepcopy(pipeline.text)
+    return Pipeline(TINY, unet=unet, vae=vae, text=text, tokenizer=pipeline.tokenizer, controls=nets, dtype=dtype)
+
+
+def test_what_the_vae_cannot_decode_in_half_precision_is_decoded_in_float32(pipeline: Pipeline) -> None:
+    half, whole = overflowing(pipeline, torch.float16), overflowing(pipeline, torch.float32)
+    states = whole.encode([SPEC, replace(SPEC, seed=8)])
+    assert not torch.isfinite(half.vae.decode(half.vae.from_latent(states[0].latent[None].half()))).any()
+    pictures, right = half.decode(states), whole.decode(states)
+    assert max(np.abs(a.astype(int) - b).mean() for a, b in zip(pictures, right, strict=True)) < 1
+    assert np.array_equal(half.decode(states[1:])[0], pictures[1])  # whoever is beside it
+
+
+def test_a_vae_that_gives_nothing_finite_is_named(pipeline: Pipeline) -> None:
+    broken = overflowing(pipeline, torch.float32)
+    with torch.no_grad():
+        next(broken.vae.decoder.parameters()).fill_(torch.nan)
+    with pytest.raises(NotFinite, match="The VAE gives values that are not finite"):
+        broken.decode(broken.encode([SPEC]))
+
+
+@pytest.mark.parametrize(
+    ("network", "named"),
+    [("unet", "UNet"), ("text", "text encoder"), ("canny", "control canny")],
+)
+def test_a_network_that_gives_nothing_finite_is_named(pipeline: Pipeline, network: str, named: str) -> None:
+    broken = overflowing(pipeline, torch.float32)
+    net = broken.controls[network] if network in broken.controls else getattr(broken, network)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.fill_(torch.nan)
+    states = broken.encode([replace(SPEC, controls=(Control("canny", hint()),))])
+    with pytest.raises(NotFinite, match=f"The {named} gives") as caught:
+        broken.decode(broken.step(states))
+    assert pickle.loads(pickle.dumps(caught.value)).network == named
+
+
+def test_a_step_alone_tells_a_controls_residuals_from_the_unet(pipeline: Pipeline) -> None:
+    broken = overflowing(pipeline, torch.float32)
+    with torch.no_grad():
+        next(iter(broken.controls["canny"].parameters())).fill_(torch.nan)
+    states = broken.encode([replace(SPEC, controls=(Control("canny", hint()), Control("depth", hint(1))))])
+    with pytest.raises(NotFinite, match="The control canny or depth gives"):
+        broken.decode(broken.step(states))

@@ -172,6 +172,35 @@ def test_a_map_takes_no_parameters(admit: Any) -> None:
     assert caught.value.errors[0][0] == "controls.0.parameters.low_threshold"
 
 
+def test_a_request_may_choose_the_annotator(admit: Any) -> None:
+    chosen = canny(annotator="threshold", parameters={"threshold": 40.0})
+    assert [(c.annotator, c.parameters) for c in admit(controls=[chosen]).spec.controls] == [
+        ("threshold", {"threshold": 40.0})
+    ]
+
+
+def test_the_bundles_parameters_are_those_of_the_controls_own_annotator(admit: Any, manifest: Manifest) -> None:
+    (own,) = admit(controls=[canny(annotator="canny", parameters={})]).spec.controls
+    assert own.parameters == manifest.controls["canny"].parameters
+    (other,) = admit(controls=[canny(annotator="invert", parameters={})]).spec.controls
+    assert other.parameters == {}
+
+
+@pytest.mark.parametrize(
+    ("control", "detail"),
+    [
+        ({"image": b64(picture()), "annotator": "depth"}, "canny, invert, none, threshold"),
+        ({"map": b64(picture()), "annotator": "canny"}, "A `map` is ready"),
+    ],
+)
+def test_an_annotator_that_is_not_here_or_not_needed_is_refused(
+    admit: Any, control: dict[str, Any], detail: str
+) -> None:
+    error = refused(admit, controls=[{"type": "canny", **control}])
+    assert error.field == "controls.0.annotator"
+    assert detail in error.detail
+
+
 def test_two_bad_parameters_are_both_named(admit: Any) -> None:
     with pytest.raises(InvalidFields) as caught:
         admit(controls=[canny(parameters={"low_threshold": 0.0, "high_threshold": 300.0})])

@@ -11,6 +11,7 @@ async def test_what_is_served(client: httpx.AsyncClient) -> None:
     assert model["native_size"] == {"width": 128, "height": 128}
     assert (model["multiple"], model["licence"], model["metrics"]) == (32, "Apache-2.0", {"canny_f1": 0.5})
     assert model["defaults"] == {"steps": 12, "guidance": 5.5, "negative_prompt": "blurry", "sampler": "dpmpp_2m"}
+    assert model["context_length"] == 77
     assert model["controls"] == ["canny", "sketch"]
 
 

@@ -107,20 +107,22 @@ def test_a_map_can_be_a_picture(tmp_path: Path) -> None:
 
 
 def test_a_picture_to_annotate_goes_as_a_file() -> None:
-    request, body, files = sent(calls.annotate("canny", b"PNG", {"low_threshold": 9.0}, None, (96, 64), "key-1"))
+    call = calls.annotate("canny", b"PNG", "threshold", {"threshold": 9.0}, None, (96, 64), "key-1")
+    request, body, files = sent(call)
     assert request.url.path == "/prefix/v1/controls/canny"
     assert request.headers["Idempotency-Key"] == "key-1"
-    assert body == {"image": "image", "parameters": {"low_threshold": 9.0}, "width": 96, "height": 64}
+    asked = {"annotator": "threshold", "parameters": {"threshold": 9.0}}
+    assert body == {"image": "image", "width": 96, "height": 64, **asked}
     assert files == {"image": b"PNG"}
 
 
 def test_a_map_has_a_short_side_where_one_is_given() -> None:
-    _, body, _ = sent(calls.annotate("canny", b"PNG", {}, 128, None, "key-1"))
+    _, body, _ = sent(calls.annotate("canny", b"PNG", None, {}, 128, None, "key-1"))
     assert body == {"image": "image", "resolution": 128}
 
 
 def test_annotating_outlasts_the_wait_of_the_api() -> None:
-    request, _, _ = sent(calls.annotate("canny", b"PNG", {}, None, None, "key-1"))
+    request, _, _ = sent(calls.annotate("canny", b"PNG", None, {}, None, None, "key-1"))
     assert request.extensions["timeout"]["read"] > 600
 
 

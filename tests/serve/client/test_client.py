@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serve.client import AsyncClient, Client, Control, Ended, Progressed, Retries, Unreachable
+from serve.client import AsyncClient, Client, Control, Ended, Progressed, ResultWarning, Retries, Unreachable
 from serve.client.problems import UnexpectedAnswer
 from serve.errors import InvalidRequest, JobCancelled, NotFound, Overloaded
 from tests.serve.client.conftest import DONE, ENDED, JOB, Wire, event, ok, png, problem, streamed
@@ -177,6 +177,14 @@ def test_waiting_for_a_job_that_fails_is_no_error(wire: Wire) -> None:
 def test_generating_is_submitting_waiting_and_fetching(wire: Wire) -> None:
     wire.answers(ok(JOB, 202), streamed(ENDED), png(b"a"), png(b"b"))
     assert wire.call("generate", "a gear", n=2) == [b"a", b"b"]
+
+
+def test_generating_warns_of_what_had_no_effect(wire: Wire) -> None:
+    warned = {"code": "prompt-cut", "field": "prompt", "detail": "The prompt was cut.", "new": 1}
+    wire.answers(ok(JOB, 202), streamed(event("succeeded", {"job": DONE | {"n": 1, "warnings": [warned]}})), png(b"a"))
+    with pytest.warns(ResultWarning, match="The prompt was cut") as caught:
+        wire.call("generate", "a gear")
+    assert "/tests/" in caught[0].filename  # the caller's line
 
 
 def test_generating_raises_what_ended_the_job(wire: Wire) -> None:

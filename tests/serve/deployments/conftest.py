@@ -18,6 +18,7 @@ with warnings.catch_warnings():
     import ray.serve  # noqa: F401
     from ray.serve.exceptions import DeploymentUnavailableError
 
+from controlnet.warnings import ResultWarning
 from serve.config import Settings
 from serve.deployments import dispatcher as module
 from serve.deployments.dispatcher import Dispatcher
@@ -64,6 +65,7 @@ class Imaging:
         self.parameters: list[Mapping[str, Any]] = []
         self.steered: list[Steered | None] = []
         self.maps: tuple[StoredMap, ...] = MAPS
+        self.warnings: tuple[ResultWarning, ...] = ()
         self._stores, self._stores_maps = asyncio.Event(), asyncio.Event()
         self._stores.set()
         self._stores_maps.set()
@@ -86,7 +88,7 @@ class Imaging:
         await self._stores_maps.wait()
         if self.map_errors:
             raise self.map_errors.popleft()
-        return StoredMaps(self.maps, seconds=0.5)
+        return StoredMaps(self.maps, seconds=0.5, warnings=self.warnings)
 
     async def _publish(
         self,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
+from controlnet.warnings import ResultWarning
 from serve.deployments.messages import Progress, Sampled
 from serve.jobs.spec import JobSpec
 from tests.serve.deployments.conftest import Platform
@@ -45,6 +46,26 @@ async def test_a_single_image_is_told_with_the_end(platform: Platform, spec: Job
     await platform.ended(job)
     assert platform.kinds(job)[-2:] == ["image", "succeeded"]
     assert not told
+
+
+async def test_warnings_are_in_the_result_and_in_the_file(platform: Platform, spec: JobSpec) -> None:
+    platform.start()
+    warning = ResultWarning("prompt-cut", "prompt", "It was cut.")
+    job = platform.submit(replace(spec, seeds=(7,)))
+    (await platform.sampler.streams.get()).send(Sampled(0, picture=object(), seconds=1.0, warnings=(warning,)))
+    result = (await platform.ended(job)).result
+    assert result is not None
+    assert result.warnings == (warning,)
+    assert platform.imaging.parameters[0]["warnings"] == [asdict(warning)]
+
+
+async def test_a_map_for_its_own_sake_has_the_warnings_of_imaging(platform: Platform, spec: JobSpec) -> None:
+    warning = ResultWarning("map-one-tone", "image", "It has one tone.")
+    platform.imaging.warnings = (warning,)
+    platform.start()
+    result = (await platform.ended(platform.submit(replace(spec, seeds=(), steps=0)))).result
+    assert result is not None
+    assert result.warnings == (warning,)
 
 
 async def test_a_sampler_does_not_wait_until_maps_are_stored(platform: Platform, spec: JobSpec) -> None:

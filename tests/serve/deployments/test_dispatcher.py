@@ -18,7 +18,7 @@ from serve.deployments import dispatcher as module
 from serve.deployments.chores import RECONCILER
 from serve.deployments.messages import Progress, Sampled
 from serve.deployments.publication import png_parameters
-from serve.errors import InvalidRequest
+from serve.errors import InvalidRequest, JobFailed
 from serve.jobs.cost import Cost
 from serve.jobs.database import StoreUnavailable
 from serve.jobs.pace import Pace
@@ -151,6 +151,15 @@ async def test_a_fault_of_the_request_is_not_tried_again(platform: Platform, spe
     platform.imaging.map_errors.append(wrapped(InvalidRequest("This is no picture.")))
     platform.start()
     assert (await platform.ended(platform.submit(spec))).attempt == 1
+
+
+async def test_a_fault_of_the_model_is_told_and_not_tried_again(platform: Platform, spec: JobSpec) -> None:
+    platform.start()
+    job = platform.submit(spec)
+    error = JobFailed("The UNet gives values that are not finite (NaN or infinity) in float16.")
+    (await platform.sampler.streams.get()).send(wrapped(error))
+    ended = await platform.ended(job)
+    assert (ended.state, ended.attempt, ended.error) == ("failed", 1, error.problem())
 
 
 async def test_a_job_survives_the_crash_of_a_sampler(platform: Platform, spec: JobSpec) -> None:

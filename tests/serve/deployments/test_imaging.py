@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from serve.deployments.messages import Maps, Steered
 from serve.errors import ServeError
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.spec import ControlSpec, JobSpec
+from tests.pictures import linear_grey_profile, saved
 
 
 @pytest.fixture
@@ -67,6 +69,27 @@ async def test_a_damaged_picture_is_named_as_it_was_sent(
     with pytest.raises(ServeError) as caught:
         await imaging.annotate("acme", spec_of(key, seeds))
     assert caught.value.field == field
+
+
+async def test_a_map_comes_with_its_warnings(imaging: Imaging, artifacts: ArtifactStore) -> None:
+    flat = io.BytesIO()
+    Image.new("L", (64, 64)).save(flat, "PNG")
+    keys = [await artifacts.put("acme", data, ".png") for data in (squares(), flat.getvalue())]
+    ready = ControlSpec("canny", "none", tuple(keys), {})
+    maps = await imaging.annotate("acme", replace(spec_of(keys[0], (1, 2)), controls=(ready,), width=32, height=32))
+    found = [(warning.code, warning.field) for warning in maps.warnings]
+    fields = [f"controls.0.map.{i}" for i in range(2)]
+    assert found == [("map-shrunk", fields[0]), ("map-shrunk", fields[1]), ("map-one-tone", fields[1])]
+    assert (await imaging.store_maps("acme", spec_of(keys[0], ()), maps)).warnings == maps.warnings
+
+
+async def test_a_maps_levels_are_taken_as_they_are_stored(imaging: Imaging, artifacts: ArtifactStore) -> None:
+    """A depth map that an editor saved with a profile of linear light: 128 is a distance, not a colour."""
+    data = saved(Image.new("L", (64, 64), 128), icc_profile=linear_grey_profile())
+    key = await artifacts.put("acme", data, ".png")
+    ready = ControlSpec("depth", "none", (key,), {})
+    maps = await imaging.annotate("acme", replace(spec_of(key, (1,)), controls=(ready,)))
+    assert np.unique(maps.pixels[0][0]).tolist() == [128]
 
 
 async def test_a_picture_is_compared_with_its_map(imaging: Imaging, monkeypatch: pytest.MonkeyPatch) -> None:

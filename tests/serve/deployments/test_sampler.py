@@ -18,17 +18,22 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from controlnet.architecture import SD15
 from controlnet.bundle import DEMO
+from controlnet.finite import NotFinite
 from controlnet.pipeline import ImageSpec
+from controlnet.warnings import ResultWarning
 from serve.config import Settings
 from serve.deployments import sampler as module
 from serve.deployments.messages import Maps, Progress, Sampled, SamplerJob
 from serve.deployments.sampler import Inbox, Sampler, _images
 from serve.engine.core import Batch, EngineDead, Image, Key, Listener
+from serve.errors import JobFailed
 from serve.jobs.cost import cost
 from serve.jobs.pace import Pace, PaceLearner
 from serve.jobs.spec import JobSpec
 from serve.sampler import Shelf
 from serve.telemetry import Tracing
+
+ONE_STEP = ResultWarning("one-step", "steps", "One step.")
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 KEY = Key(192, 256, "sha256:aa")
@@ -222,7 +227,7 @@ def sampler(engine: Engine, metrics: Metrics, model: Model, tmp_path: Path) -> S
     sampler: Sampler = object.__new__(Sampler)
     sampler._tracing = Tracing("sampler", None)
     sampler._settings = Settings(data_dir=tmp_path, previews=16)
-    sampler._shelf = {"sha256:aa": SimpleNamespace(architecture=SD15)}
+    sampler._shelf = {"sha256:aa": SimpleNamespace(architecture=SD15, warnings=lambda spec: [ONE_STEP])}
     sampler._engine, sampler._metrics, sampler._model = engine, metrics, model
     sampler._name, sampler._learner, sampler._learning = "replica-1", PaceLearner(16), threading.Lock()
     return sampler
@@ -297,6 +302,33 @@ async def test_an_image_that_fails_takes_its_job_with_it(
     with pytest.raises(EngineDead):
         await waiting
     assert engine.cancelled == ["job/2/0", "job/2/1"]
+
+
+async def test_a_network_that_gives_no_finite_values_fails_the_job_by_name(
+    engine: Engine, stream: AsyncIterator[Progress | Sampled]
+) -> None:
+    waiting = asyncio.ensure_future(anext(stream))
+    await engine.full.wait()
+    image, listener = engine.submitted["job/2/1"]
+    listener.failed(image, NotFinite("UNet", torch.float16))
+    with pytest.raises(JobFailed, match="The UNet gives values that are not finite"):
+        await waiting
+
+
+async def test_an_image_comes_with_the_warnings_of_request_and_maps(
+    sampler: Sampler, engine: Engine, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.ray, "put", lambda picture: picture)
+    shrunk = ResultWarning("map-shrunk", "controls.0.map", "It was shrunk.")
+    stream = sampler.generate(sampler_job(spec), Maps(maps(1), 0.1, (shrunk,)))
+    waiting = asyncio.ensure_future(anext(stream))
+    await engine.full.wait()
+    image, listener = engine.submitted["job/2/0"]
+    listener.finished(image, object())
+    event = await waiting
+    assert isinstance(event, Sampled)
+    assert event.warnings == (ONE_STEP, shrunk)
+    await stream.aclose()
 
 
 @pytest.mark.parametrize(("setting", "dtype"), [("auto", torch.float32), ("bfloat16", torch.bfloat16)])
