@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import runpy
+import shlex
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 import skimage
 import torch
+from PIL import Image
+from typer.testing import CliRunner
 
 from controlnet.annotators import find, fit, resize, to_rgb
 from controlnet.bundle import DEMO, Bundle
+from controlnet.cli import app
 from controlnet.generate import generate
 from controlnet.parts import VOCABULARY
 from controlnet.pipeline import Control, ImageSpec, Pipeline
 from controlnet.text import Tokenizer
 from controlnet.training.tokenizer import pieces
+from tests.readme import ROOT, agreement, block, follows_coins, save_coins
 
 
 @pytest.fixture(scope="module")
@@ -60,14 +64,6 @@ def canny_of_coins(bundle: Bundle) -> npt.NDArray[np.uint8]:
     return find(canny.annotator)(resize(photograph, height, width), canny.parameters)
 
 
-def agreement(picture: npt.NDArray[np.uint8], control_map: npt.NDArray[np.uint8]) -> float:
-    """F1 of the picture's own edges against the map's, each within 2 pixels of the other."""
-    made, wanted = cv2.Canny(picture, 60, 140) > 0, control_map[..., 0] > 127
-    near_made, near_wanted = (cv2.dilate(m.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0 for m in (made, wanted))
-    precision, recall = near_wanted[made].mean(), near_made[wanted].mean()
-    return float(2 * precision * recall / (precision + recall))
-
-
 def test_it_follows_the_edges_of_a_photograph(bundle: Bundle, pipeline: Pipeline) -> None:
     """Roman coins: nothing it was trained on. Two seeds, so that luck does not decide."""
     control_map = canny_of_coins(bundle)
@@ -96,9 +92,16 @@ def test_the_prompt_colours_the_bench(pipeline: Pipeline, bench: str, channel: i
 
 
 def test_the_notebook_lines_of_the_readme_follow_the_coins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = DEMO.parents[1]
-    snippet = (root / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
-    (tmp_path / "notebook.py").write_text(snippet)
-    monkeypatch.chdir(root)
+    (tmp_path / "notebook.py").write_text(block("python", "Pipeline.load"))
+    monkeypatch.chdir(ROOT)
     made = runpy.run_path(str(tmp_path / "notebook.py"))
-    assert agreement(made["pictures"][0], made["edges"]) > 0.5
+    assert follows_coins(made["pictures"][0]) > 0.5
+
+
+def test_the_command_of_the_readme_follows_the_coins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_coins(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (line,) = [line for line in block("sh", "controlnet generate").splitlines() if "generate" in line]
+    result = CliRunner().invoke(app, shlex.split(line)[1:])
+    assert result.exit_code == 0, result.output
+    assert follows_coins(np.asarray(Image.open("out.png"))) > 0.5

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import cv2
 import httpx
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +26,7 @@ from controlnet.pipeline import Control as PipelineControl
 from controlnet.pipeline import ImageSpec, Pipeline
 from ops.faults.changes import sibling
 from serve.client import Client, Control, Ended, Parameters, Progressed
+from tests.readme import agreement
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -52,14 +52,6 @@ def post(
         return client.post("/v1/images", json=request, headers=headers)
     files = {"photo": ("coins.jpg", photograph, "image/jpeg")}
     return client.post("/v1/images", data={"request": json.dumps(request)}, files=files, headers=headers)
-
-
-def agreement(picture: npt.NDArray[np.uint8], control_map: npt.NDArray[np.uint8]) -> float:
-    """F1 of the picture's own edges against the map's, each within 2 pixels of the other: 1 is the same drawing."""
-    made, wanted = cv2.Canny(picture, 60, 140) > 0, control_map[..., 0] > 127
-    near_made, near_wanted = (cv2.dilate(m.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0 for m in (made, wanted))
-    precision, recall = near_wanted[made].mean(), near_made[wanted].mean()
-    return float(2 * precision * recall / (precision + recall))
 
 
 def test_a_photograph_and_a_prompt_become_a_picture_that_follows_both(platform: Any, photograph: bytes) -> None:
