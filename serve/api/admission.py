@@ -152,7 +152,9 @@ def _control(control: ControlRequest, field: str, manifest: Manifest) -> Control
             raise InvalidRequest(f"There is no such annotator; there are {choices}.", field=f"{field}.annotator")
     annotator = ANNOTATORS.get("none" if control.map is not None else control.annotator or trained.annotator)
     if annotator is None:
-        raise InvalidRequest(f"The annotator {trained.annotator} isn't here: send `map`.", field=f"{field}.image")
+        raise InvalidRequest(
+            f"The annotator {trained.annotator} is not available here: send a ready `map`.", field=f"{field}.image"
+        )
     faults = []
     for name, value in control.parameters.items():
         try:

@@ -40,7 +40,7 @@ class Finished:
             Gone: They have expired.
         """
         if job.expired_at is not None:
-            raise Gone(f"The result of the job {job.id} was kept until its time was over.")
+            raise Gone(f"The result of the job {job.id} has expired.")
         if job.result is None:
             raise Internal(f"The job {job.id} succeeded without a result.")
         images = [await context.artifacts.get(image.key, job.tenant) for image in job.result.images]

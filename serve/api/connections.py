@@ -127,7 +127,9 @@ class Connection(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is answered as every error is; the parser's own error says with which status."""
         status = getattr(sys.exception(), "error_status_hint", 400)
-        detail = f"The request's head has more than {self._bounds.head_bytes} bytes." if status == 431 else msg
+        detail = (
+            f"The request line and headers have more than {self._bounds.head_bytes} bytes." if status == 431 else msg
+        )
         self._refuse(HTTPException(status, detail))
 
     def _time_head(self) -> None:
@@ -144,7 +146,7 @@ class Connection(H11Protocol):
         if not self._waits or self.transport.is_closing():
             return
         if self.conn.trailing_data[0]:
-            detail = f"The request's head did not arrive within {self._bounds.head_s:g} s."
+            detail = f"The request line and headers did not arrive within {self._bounds.head_s:g} s."
             self._refuse(HTTPException(408, detail))
         else:
             self.transport.close()

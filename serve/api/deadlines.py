@@ -37,7 +37,10 @@ def check_deadline(store: JobStore, tenant: str, cost: Cost, priority: Priority,
     if outlook.predicted_s is None or outlook.predicted_s <= deadline_s:
         return
     if outlook.alone_s is not None and outlook.alone_s > deadline_s:
-        raise InvalidRequest(f"The job takes {outlook.alone_s:.3g} s even when it is alone.", field="deadline_s")
+        raise InvalidRequest(
+            f"The job takes {outlook.alone_s:.3g} s even if it starts at once: give a later deadline.",
+            field="deadline_s",
+        )
     raise DeadlineUnreachable(
         f"{outlook.position} jobs are before it: it would be done in {outlook.predicted_s:.3g} s.",
         field="deadline_s",

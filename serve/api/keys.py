@@ -35,14 +35,14 @@ class KeyRequest(_Request):
     role: Role = Field("member", description="viewer: reads. member: makes and cancels jobs, too. admin: keys, too.")
     name: str = Field(min_length=1, max_length=100, description="For people: who or what uses it.")
     expires_in: float | None = Field(
-        None, gt=0, le=TEN_YEARS_S, description="Seconds; without it the key is good until it is revoked."
+        None, gt=0, le=TEN_YEARS_S, description="Seconds; without it the key is valid until it is revoked."
     )
 
 
 class RotateRequest(_Request):
     """How the old key ends."""
 
-    grace: float = Field(0.0, ge=0, le=30 * 24 * 3600.0, description="Seconds that the old key stays good.")
+    grace: float = Field(0.0, ge=0, le=30 * 24 * 3600.0, description="Seconds that the old key stays valid.")
 
 
 class KeyAnswer(BaseModel):
@@ -63,7 +63,7 @@ class NewKeyAnswer(KeyAnswer):
 
 
 class KeysAnswer(BaseModel):
-    """Keys that open something, the oldest first."""
+    """Keys that are valid, the oldest first."""
 
     keys: list[KeyAnswer]
 
@@ -92,7 +92,7 @@ def _body(model: type[BaseModel], *, required: bool) -> dict[str, Any]:
 
 @router.get("/keys", summary="Your team's keys")
 async def list_keys(context: InContext, tenant: Tenant) -> KeysAnswer:
-    """Those that open something. What became of others is in the audit log."""
+    """Those that are valid. What became of others is in the audit log."""
     found = await to_thread.run_sync(context.tenancy.keys.list, tenant)
     return KeysAnswer(keys=[KeyAnswer(**_shown(key)) for key in found])
 
@@ -112,9 +112,9 @@ async def create_key(request: Request, context: InContext, who: Who) -> Response
     return _told(await to_thread.run_sync(make))
 
 
-@router.delete("/keys/{key_id}", summary="Take a key back", responses=documented(404))
+@router.delete("/keys/{key_id}", summary="Revoke a key", responses=documented(404))
 async def revoke_key(key_id: str, context: InContext, who: Who) -> KeyAnswer:
-    """It opens nothing from the next request on. Doing it twice is doing it once."""
+    """It is not valid from the next request on. Revoking it again changes nothing."""
     key = await to_thread.run_sync(context.tenancy.keys.revoke, who.tenant, key_id, who.actor)
     return KeyAnswer(**_shown(key))
 
@@ -122,7 +122,7 @@ async def revoke_key(key_id: str, context: InContext, who: Who) -> KeyAnswer:
 @router.post(
     "/keys/{key_id}/rotate",
     status_code=201,
-    summary="Put a new key in the place of one",
+    summary="Rotate a key: make a new one in its place",
     response_model=NewKeyAnswer,
     responses=documented(404, 408, 415, 422),
     openapi_extra=_body(RotateRequest, required=False),

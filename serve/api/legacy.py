@@ -105,7 +105,7 @@ async def health(context: InContext) -> dict[str, str]:
 async def _admit(request: Request, context: Context, who: Principal) -> tuple[GenerateForm, Submission]:
     """Read, settle and submit. A function of its own, so that the wait does not hold the picture in memory."""
     served = await context.model()
-    texts, files = await read_form(request, frozenset({"image"}), context.settings.max_body)
+    texts, files = await read_form(request, GenerateForm.model_fields, {"image"}, context.settings.max_body)
     try:
         form = GenerateForm.model_validate(texts)
     except ValidationError as error:

@@ -2,7 +2,7 @@
 
 | member | meaning |
 |---|---|
-| `type` | `/problems/<kind>`, which answers with the kind's meaning; `about:blank` for errors that are plain HTTP |
+| `type` | `/problems/<kind>`, which tells what it means and what to do; `about:blank` for what has no kind here |
 | `title`, `status`, `detail` | the kind in a phrase, the HTTP status, one sentence about this case |
 | `errors` | `[{field, detail}]`: each field at fault as a dotted path, with the bound it broke |
 | `request_id` | also in the `X-Request-ID` header and in the log |
@@ -28,7 +28,18 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from serve.api.schemas import Problem
-from serve.errors import InvalidRequest, MalformedRequest, NotFound, ServeError, Unauthenticated, kinds
+from serve.errors import (
+    HeadTooLarge,
+    InvalidRequest,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotFound,
+    RequestTimeout,
+    ServeError,
+    Unauthenticated,
+    UnsupportedContentType,
+    kinds,
+)
 from serve.telemetry import trace_id
 
 MEDIA_TYPE = "application/problem+json"
@@ -37,7 +48,19 @@ LONGEST = 300  # characters of a client's own words that are said back to it
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 KINDS: Mapping[str, type[ServeError]] = dict(sorted(kinds().items()))
-_BY_STATUS: Mapping[int, type[ServeError]] = {400: MalformedRequest, 404: NotFound, 422: InvalidRequest}
+_BY_STATUS: Mapping[int, type[ServeError]] = {
+    kind.status: kind
+    for kind in (
+        MalformedRequest,
+        NotFound,
+        MethodNotAllowed,
+        RequestTimeout,
+        UnsupportedContentType,
+        InvalidRequest,
+        HeadTooLarge,
+    )
+}
+"""The kinds of errors that HTTP has by itself: of its parser, of the router, of forms."""
 _PHRASES: Mapping[str, str] = {
     "greater_than_equal": "must be at least {ge}",
     "greater_than": "must be more than {gt}",

@@ -31,7 +31,7 @@ async def get_image(k: Index, job: OwnJob, context: InContext) -> Response:
     """There as soon as it is done, while others are still made. 409 before; 410 once the result has expired."""
     image = (await to_thread.run_sync(Made.by, context.store, job)).images.get(k)
     if image is None:
-        _absent(job, f"image {k}", ever=k < job.spec.n)
+        _absent(job, "image", k, job.spec.n)
     data = await context.artifacts.get(image.key, job.tenant)
     return answers.one_png(data, job, {"X-Seed": str(image.seed)})
 
@@ -41,7 +41,7 @@ async def get_control_map(k: Index, job: OwnJob, context: InContext) -> Response
     """The k-th of the job's `control_maps`, as the network saw it: there from the event `annotated` on."""
     maps = (await to_thread.run_sync(Made.by, context.store, job)).maps
     if k >= len(maps):
-        _absent(job, f"control map {k}", ever=k < sum(len(control.images) for control in job.spec.controls))
+        _absent(job, "control map", k, sum(len(control.images) for control in job.spec.controls))
     data = await context.artifacts.get(maps[k].key, job.tenant)
     return answers.one_png(data, job, {"X-Map-ID": map_id(maps[k].key)})
 
@@ -55,14 +55,17 @@ async def get_control_map(k: Index, job: OwnJob, context: InContext) -> Response
 async def get_archive(job: OwnJob, context: InContext) -> Response:
     """`image_<i>.png`, `control/<type>.png`, and in manifest.json all that is needed to make them again."""
     if job.result is None:
-        _absent(job, "archive", ever=True)
+        _absent(job, "archive", 0, 1)
     return await answers.render(await answers.Finished.read(context, job), answers.ZIP)
 
 
-def _absent(job: Job, what: str, ever: bool) -> NoReturn:
-    """Say why something is not there: too late, too early, or never."""
-    if ever and job.expired_at is not None:
-        raise Gone(f"The job's {what} has expired.")
-    if ever and not job.terminal:
-        raise NotFinished(f"The job is {job.state}: its {what} is not made yet.", retry_after_s=POLL_S)
-    raise NotFound(f"The job {job.state if job.state in ('failed', 'cancelled') else 'has'}: there is no {what}.")
+def _absent(job: Job, what: str, k: int, count: int) -> NoReturn:
+    """Say why something is not there: it never is, it has expired, it is not made yet, or it was not made."""
+    if k >= count:
+        raise NotFound(f"The job has no {what} {k}: it makes {count}, counted from 0.")
+    which = what if count == 1 else f"{what} {k}"
+    if job.expired_at is not None:
+        raise Gone(f"The job's {which} has expired.")
+    if not job.terminal:
+        raise NotFinished(f"The job is {job.state}: its {which} is not made yet.", retry_after_s=POLL_S)
+    raise NotFound(f"The job is {job.state}: its {which} was not made.")

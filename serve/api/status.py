@@ -69,7 +69,7 @@ class StatusAnswer(BaseModel):
 async def get_status(context: InContext, who: Who) -> StatusAnswer:
     """What waits by team, what was made and what failed lately, and which versions are served."""
     if who.tenant not in context.settings.operating_tenants:
-        raise Forbidden("This is for the platform's operators, who are not your team.")
+        raise Forbidden("Only the platform's operators may see this, and your team is none of theirs.")
     overview = await to_thread.run_sync(context.store.overview)
     ready = await to_thread.run_sync(context.store.locked, READY)
     return answer(overview, ready)

@@ -60,7 +60,9 @@ class Streams:
         if self.closed:
             raise Overloaded("The api is stopping; try again.", retry_after_s=1)
         if self.count(tenant) >= self._most:
-            raise TooManyRequests(f"{self._most} event streams are open, the most at once.", retry_after_s=5)
+            raise TooManyRequests(
+                f"Your team has {self._most} event streams open, the most that it may have at once.", retry_after_s=5
+            )
         self._open[tenant].add(task)
         try:
             yield

@@ -60,7 +60,7 @@ def _check_shape(data: bytes) -> None:
     depth = 0
     for count, token in enumerate(_TOKENS.finditer(data)):
         if count == MAX_TOKENS:
-            raise MalformedRequest("The JSON holds too many values.")
+            raise MalformedRequest(f"The JSON has more than {MAX_TOKENS} strings, brackets and commas.")
         kind = data[token.start() : token.start() + 1]
         if kind in b"[{":
             depth += 1

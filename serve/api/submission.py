@@ -118,7 +118,7 @@ async def once(
     if isinstance(found, str):
         job = await to_thread.run_sync(context.store.get, found, tenant)
         if job is None:
-            raise NotFound("The job of this Idempotency-Key is gone.")
+            raise NotFound("The job of this Idempotency-Key no longer exists: send the request with a new key.")
         return Submission(job, replayed=True)
     try:
         return Submission(await admit(found))
@@ -236,10 +236,13 @@ async def _bring_maps(context: Context, tenant: str, wanted: ImagesRequest, uplo
             try:
                 data = await context.artifacts.get(key, tenant)
             except NotFound:
-                raise InvalidRequest("There is no such map (any more).", field=field) from None
+                raise InvalidRequest(
+                    "There is no map of this id, or it has expired: make it again, or send the picture.", field=field
+                ) from None
             size += len(data)
             if size > context.settings.max_body:  # a short list of ids must not fill the memory
                 raise InvalidRequest(
-                    f"The maps have more than {context.settings.max_body} bytes together.", field=field
+                    f"The maps have more than {context.settings.max_body} bytes together, the most that is accepted.",
+                    field=field,
                 )
             uploads.add(text, None, data)

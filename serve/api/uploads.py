@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +49,7 @@ class BodyLimit:
         if length is not None and b"transfer-encoding" in headers:
             # Where the body ends depends on whom one asks, and what follows may be another request, slipped past
             # whoever asked first (RFC 9112, section 6.3): nothing after it is read.
-            raise HTTPException(400, "The body has two lengths.", {"Connection": "close"})
+            raise HTTPException(400, "Send `Content-Length` or `Transfer-Encoding`, not both.", {"Connection": "close"})
         if length is not None and (not length.isdigit() or int(length) > self._max_bytes):
             raise self._too_large()
         received = 0
@@ -122,11 +122,11 @@ class Uploads:
         for index, (names, _) in enumerate(self._files):
             if index not in self._used:
                 name = min(names)
-                raise InvalidRequest("The request names no such file.", field=name)
+                raise InvalidRequest("The request does not use this file: name it where a picture goes.", field=name)
 
     def _names(self) -> str:
         names = sorted(set().union(*(names for names, _ in self._files))) if self._files else []
-        return f"there are {', '.join(names)}" if names else "there is none"
+        return f"there are {', '.join(names)}" if names else "none was uploaded"
 
 
 async def read_request(
@@ -158,7 +158,7 @@ async def read_request(
             if name != "request":
                 raise InvalidRequest("is not a known field: send the JSON as `request`, and files", field=name)
             if name in texts:
-                raise MalformedRequest("The body has two `request` fields.")
+                raise MalformedRequest("The form has the field 'request' twice.")
             texts[name] = await value.read() if isinstance(value, UploadFile) else value.encode("utf-8", "replace")
     text = texts.get("request", default)
     if text is None:
@@ -190,29 +190,39 @@ async def read_json(request: Request, max_bytes: int, default: bytes | None = No
     return strictjson.loads(bytes(data))
 
 
-async def read_form(request: Request, files: frozenset[str], max_bytes: int) -> tuple[dict[str, str], dict[str, bytes]]:
+async def read_form(
+    request: Request, texts: Collection[str], files: Collection[str], max_bytes: int
+) -> tuple[dict[str, str], dict[str, bytes]]:
     """The text fields and files of a plain form, each at most once.
+
+    Args:
+        request: Its body is not read yet.
+        texts: Fields that are texts. Others come back too, for the caller to name all at once.
+        files: Fields that are files.
+        max_bytes: Largest text field.
 
     Raises:
         MalformedRequest: The body can't be read, or has a field twice.
-        InvalidRequest: A file where a text belongs, or the other way round.
+        InvalidRequest: A file where a text belongs, or the other way round; a file that nothing asks for.
         HTTPException: 415 for another content type.
     """
     _content_type(request, "multipart/form-data")
-    texts: dict[str, str] = {}
+    found: dict[str, str] = {}
     contents: dict[str, bytes] = {}
     async with request.form(max_files=len(files) + 1, max_fields=MAX_FIELDS, max_part_size=max_bytes) as form:
         for name, value in form.multi_items():
-            if name in texts or name in contents:
+            if name in found or name in contents:
                 raise MalformedRequest(f"The form has the field {name[:80]!r} twice.")
-            if isinstance(value, UploadFile) != (name in files):
-                raise InvalidRequest("must be a file" if name in files else "must not be a file", field=name)
             if isinstance(value, UploadFile):
+                if name not in files:
+                    raise InvalidRequest("must be a text" if name in texts else "is not a known field", field=name)
                 contents[name] = await value.read()
+            elif name in files:
+                raise InvalidRequest("must be a file", field=name)
             else:
                 strictjson.check_text(value, name)
-                texts[name] = value
-    return texts, contents
+                found[name] = value
+    return found, contents
 
 
 def _content_type(request: Request, *choices: str) -> str:

@@ -56,7 +56,7 @@ async def _disconnected(receive: Receive) -> None:
 
 def _checked(job: Job | None, job_id: str) -> Job:
     if job is None:
-        raise NotFound(f"The job {job_id} is gone.")
+        raise NotFound(f"The job {job_id} no longer exists.")
     if job.state == "succeeded":
         return job
     if job.state == "cancelled":

@@ -140,6 +140,12 @@ async def test_the_image_is_required(client: httpx.AsyncClient) -> None:
     assert field_of(answer) == "image"
 
 
+@pytest.mark.parametrize(("field", "words"), [("photo", "is not a known field"), ("prompt", "must be a text")])
+async def test_a_file_in_the_wrong_place_is_named(client: httpx.AsyncClient, field: str, words: str) -> None:
+    problem = problem_of(await client.post(URL, files={field: ("p.png", picture(), "image/png")}), 422)
+    assert problem["errors"] == [{"field": field, "detail": words}]
+
+
 async def test_an_image_that_is_none_is_415(client: httpx.AsyncClient) -> None:
     assert field_of(await client.post(URL, **form(b"GIF89a" + bytes(20))), 415) == "image"
 

@@ -37,7 +37,7 @@ async def test_unknown_paths(client: httpx.AsyncClient) -> None:
 async def test_unknown_methods_keep_their_allow_header(client: httpx.AsyncClient) -> None:
     answer = await client.get(URL)
     problem = problem_of(answer, 405)
-    assert (problem["type"], problem["title"]) == ("about:blank", "Method Not Allowed")
+    assert problem["type"] == "/problems/method-not-allowed"
     assert answer.headers["allow"] == "POST"
 
 
@@ -57,10 +57,24 @@ async def test_every_bad_field_is_named(client: httpx.AsyncClient) -> None:
     }
 
 
-async def test_a_type_leads_to_its_meaning(client: httpx.AsyncClient) -> None:
-    problem = problem_of(await client.post(URL, json={}), 422)
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("POST", URL, {"Content-Type": "application/json"}, 400),
+        ("POST", "/v1/keys", {"Authorization": ""}, 401),
+        ("GET", "/v1/keys", {}, 403),
+        ("GET", "/v2", {}, 404),
+        ("PUT", URL, {}, 405),
+        ("POST", URL, {"Content-Type": "text/csv"}, 415),
+        ("GET", "/v1/jobs?limit=0", {}, 422),
+    ],
+)
+async def test_a_type_leads_to_its_meaning(
+    client: httpx.AsyncClient, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    problem = problem_of(await client.request(method, path, headers=headers), status)
     meaning = (await client.get(problem["type"])).json()
-    assert (meaning["title"], meaning["status"]) == (problem["title"], 422)
+    assert (meaning["title"], meaning["status"]) == (problem["title"], status)
 
 
 async def test_an_unknown_type_is_404(client: httpx.AsyncClient) -> None:
@@ -103,9 +117,22 @@ def test_half_a_surrogate_pair_can_be_quoted() -> None:
     assert json.loads(body)["detail"] == "No \ud800."
 
 
-def test_http_errors_of_a_known_kind_get_its_type() -> None:
-    body = json.loads(bytes(problems.response(HTTPException(400, "Bad."), "id").body))
-    assert (body["type"], body["detail"]) == ("/problems/malformed-request", "Bad.")
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, "/problems/malformed-request"),
+        (404, "/problems/not-found"),
+        (405, "/problems/method-not-allowed"),
+        (408, "/problems/request-timeout"),
+        (415, "/problems/unsupported-content-type"),
+        (422, "/problems/invalid-request"),
+        (431, "/problems/head-too-large"),
+        (501, "about:blank"),
+    ],
+)
+def test_http_errors_of_a_known_kind_get_its_type(status: int, kind: str) -> None:
+    body = json.loads(bytes(problems.response(HTTPException(status, "Bad."), "id").body))
+    assert (body["type"], body["status"], body["detail"]) == (kind, status, "Bad.")
 
 
 async def test_all_methods_of_a_path_are_told(client: httpx.AsyncClient) -> None:

@@ -125,9 +125,16 @@ async def test_a_job_whose_result_expired_is_still_known(client: httpx.AsyncClie
     assert (job["state"], job["images"], job["control_maps"]) == ("succeeded", [], [])
 
 
-@pytest.mark.parametrize("path", ["/images/2", "/controls/1", f"/images/{10**30}"])
-async def test_what_a_job_never_makes_is_404(client: httpx.AsyncClient, done: str, path: str) -> None:
-    problem_of(await client.get(f"{done}{path}"), 404)
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/images/2", "The job has no image 2: it makes 2, counted from 0."),
+        ("/controls/1", "The job has no control map 1: it makes 1, counted from 0."),
+        (f"/images/{10**30}", f"The job has no image {10**30}: it makes 2, counted from 0."),
+    ],
+)
+async def test_what_a_job_never_makes_is_404(client: httpx.AsyncClient, done: str, path: str, words: str) -> None:
+    assert problem_of(await client.get(f"{done}{path}"), 404)["detail"] == words
 
 
 @pytest.mark.parametrize("path", PATHS)

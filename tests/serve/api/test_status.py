@@ -32,7 +32,7 @@ async def test_an_operator_sees_every_team(app: FastAPI, store: JobStore) -> Non
 
 
 async def test_another_teams_admin_does_not(app: FastAPI, store: JobStore) -> None:
-    assert problem_of(await asked(app, "other"), 403)["detail"].startswith("This is for the platform's operators")
+    assert problem_of(await asked(app, "other"), 403)["detail"].startswith("Only the platform's operators may see this")
 
 
 async def test_nor_does_a_member_of_the_operators_team(client: httpx.AsyncClient) -> None:
