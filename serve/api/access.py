@@ -21,6 +21,7 @@ from serve.jobs.store import Job
 from serve.tenancy.principal import Principal, Role
 
 NEEDED: Mapping[tuple[str, str], Role | None] = {
+    ("GET", "/"): None,
     ("GET", "/healthz"): None,
     ("GET", "/readyz"): None,
     ("GET", "/problems/{kind}"): None,
@@ -46,7 +47,7 @@ NEEDED: Mapping[tuple[str, str], Role | None] = {
     ("GET", "/v1/audit"): "admin",
     ("GET", "/v1/status"): "admin",
 }
-"""The least role, by method and template of the path; none is public. `/docs` and `/openapi.json` are public, too."""
+"""The least role, by method and template of the path; none is public, as `/docs`, `/assets` and `/openapi.json` are."""
 
 SCHEME = "key"
 SECURITY: dict[str, Any] = {

@@ -16,7 +16,21 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from controlnet import __version__
-from serve.api import controls, events, health, images, jobs, keys, legacy, models, problems, results, status, usage
+from serve.api import (
+    controls,
+    events,
+    health,
+    images,
+    jobs,
+    keys,
+    legacy,
+    models,
+    pages,
+    problems,
+    results,
+    status,
+    usage,
+)
 from serve.api.access import NEEDED, SCHEME, SECURITY, check
 from serve.api.context import Context
 from serve.api.ends import Ends
@@ -85,6 +99,7 @@ def create_app(
         title="ControlNet platform",
         version=__version__,
         description=DESCRIPTION,
+        docs_url=None,  # `pages` has one that asks no other host
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_closing(on_shutdown),
@@ -121,7 +136,7 @@ def _routes() -> Sequence[BaseRoute]:
     `include_router`: a tenth of a second of processor time, which the first requests of each app would pay.
     """
     router = APIRouter(dependencies=[Depends(check)], responses=problems.documented(*ANYWHERE))
-    for resource in (images, jobs, events, results, controls, models, usage, keys, status, legacy, health):
+    for resource in (images, jobs, events, results, controls, models, usage, keys, status, legacy, health, pages):
         router.include_router(resource.router)
     return tuple(router.routes)
 

@@ -20,7 +20,7 @@ from serve.tenancy.tenancy import Tenancy
 from serve.tenancy.tenants import Tenant
 from tests.serve.api.conftest import TENANT, bearer, connected, new_key, problem_of
 
-PUBLIC = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/problems/{kind}")}
+PUBLIC = {("GET", "/"), ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/problems/{kind}")}
 URL = "/v1/models"
 
 
@@ -72,7 +72,9 @@ async def test_nobody_gets_in_without_a_credential(stranger: httpx.AsyncClient, 
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/problems/not-found", "/docs", "/openapi.json"])
+@pytest.mark.parametrize(
+    "path", ["/", "/healthz", "/readyz", "/problems/not-found", "/docs", "/assets/0/page.css", "/openapi.json"]
+)
 async def test_anybody_may_look_at_these(stranger: httpx.AsyncClient, path: str) -> None:
     assert (await stranger.get(path)).status_code == 200
 
