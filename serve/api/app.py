@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
 from http import HTTPStatus
@@ -55,14 +55,32 @@ What takes longer than you want to wait for is a job: `POST /v1/jobs`, follow it
 that was accepted (202) ends as `succeeded`, `failed` or `cancelled`, once, through crashes and restarts. Send an
 `Idempotency-Key` with it and you may repeat the request itself, too.
 
-Every request says who asks: `Authorization: Bearer <key>`. An admin of your team makes keys at `/v1/keys`; a viewer's
-reads, a member's makes jobs, too. You see your own team's jobs, maps and usage, and nobody else's.
+Every request needs a key: `Authorization: Bearer <key>`. Admins of your team make keys at `/v1/keys`; a viewer's key
+reads, a member's makes jobs, too. You see the jobs, maps and usage of your own team only.
 
-Every error is `application/problem+json` (RFC 9457): `errors` names each field at fault, `request_id` is what to quote.
+Every error is a `Problem` (`application/problem+json`, RFC 9457): `errors` names each field at fault, `type` leads to
+what it means and what to do, `request_id` is what to quote.
 """
+
+TAGS = [
+    {"name": "images", "description": "Images in one request: the answer waits for them."},
+    {"name": "jobs", "description": "The same without waiting: submit, follow, fetch, cancel."},
+    {"name": "models", "description": "What is served: models, controls, and control maps made for their own sake."},
+    {"name": "usage", "description": "What your team used."},
+    {"name": "keys", "description": "Your team's keys, and what was done with them. For its admins."},
+    {"name": "status", "description": "How the platform is doing. For its operators."},
+    {"name": "first demo", "description": "The first demo's contract, which stays as it is. New clients use `/v1`."},
+    {"name": "health", "description": "What anybody may ask, without a key."},
+]
 
 ANYWHERE = (400, 413, 500, 503)
 """Errors that every route may answer with: a request's head and body, and too many at once, are met before it."""
+
+HEADERS: Mapping[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
+    429: {"Retry-After": {"schema": {"type": "integer"}}},
+}
+"""Of answers that are errors, by status."""
 
 
 def create_app(
@@ -99,6 +117,7 @@ def create_app(
         title="ControlNet platform",
         version=__version__,
         description=DESCRIPTION,
+        openapi_tags=TAGS,
         docs_url=None,  # `pages` has one that asks no other host
         redoc_url=None,
         redirect_slashes=False,
@@ -157,7 +176,9 @@ def _describe(app: FastAPI, settings: Settings) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            document = get_openapi(
+                title=app.title, version=app.version, description=app.description, tags=TAGS, routes=app.routes
+            )
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             request = ImagesRequest.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(request.pop("$defs"))
@@ -165,16 +186,12 @@ def _describe(app: FastAPI, settings: Settings) -> None:
             for name, bound in bounds.items():
                 request["properties"][name]["maximum"] = bound
             request["properties"]["controls"]["maxItems"] = settings.max_controls
-            document["components"]["securitySchemes"] = {SCHEME: SECURITY}
+            document["components"] |= {"securitySchemes": {SCHEME: SECURITY}, "responses": {}}
             for path, operations in document["paths"].items():
                 for method, operation in operations.items():
-                    for status, answer in operation["responses"].items():
-                        if status >= "400":  # that of FastAPI's own 422 is another than ours
-                            schema = {"$ref": "#/components/schemas/Problem"}
-                            answer |= {"description": HTTPStatus(int(status)).phrase}
-                            answer["content"] = {problems.MEDIA_TYPE: {"schema": schema}}
                     if (role := NEEDED[method.upper(), path]) is not None:
                         _secure(operation, role)
+                    operation["responses"] = _shared(operation["responses"], document["components"]["responses"])
             _open_enums(schemas)
             schemas.pop("HTTPValidationError", None)
             schemas.pop("ValidationError", None)
@@ -197,14 +214,24 @@ def _secure(operation: dict[str, Any], role: Role) -> None:
     """What OpenAPI says of an operation that is not public."""
     operation["security"] = [{SCHEME: []}]
     operation["description"] += f"\n\nRole: `{role}`."
+    operation["responses"] |= {"401": {}, "403": {}, "429": {}}
+
+
+def _shared(responses: Mapping[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+    """An operation's answers; errors are described once, in `shared`: FastAPI's own 422 is another than ours."""
+    found = {}
+    for code in sorted(responses):
+        if code < "400":
+            found[code] = responses[code]
+        else:
+            name = f"Problem{code}"
+            shared.setdefault(name, _error(HTTPStatus(int(code))))
+            found[code] = {"$ref": f"#/components/responses/{name}"}
+    return found
+
+
+def _error(code: HTTPStatus) -> dict[str, Any]:
+    types = [f"[`{name}`](/problems/{name})" for name, kind in problems.KINDS.items() if kind.status == code]
     content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    text, number = {"schema": {"type": "string"}}, {"schema": {"type": "integer"}}
-    operation["responses"] |= {
-        "401": {
-            "description": "No key or token, or none that is good.",
-            "headers": {"WWW-Authenticate": text},
-            "content": content,
-        },
-        "403": {"description": f"The role is less than {role}.", "content": content},
-        "429": {"description": "More than your team may have.", "headers": {"Retry-After": number}, "content": content},
-    }
+    described = {"description": f"{code.phrase}: {', '.join(types)}", "content": content}
+    return described | ({"headers": HEADERS[code]} if code in HEADERS else {})

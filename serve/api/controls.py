@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.openapi.models import Example
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -95,9 +96,17 @@ _MULTIPART: dict[str, Any] = {
     "required": ["image"],
     "properties": {
         "image": {"type": "string", "format": "binary", "description": "PNG, JPEG or WebP."},
-        "request": MapRequest.model_json_schema() | {"required": [], "description": "`image` may be left out."},
+        "request": MapRequest.model_json_schema()
+        | {
+            "required": [],
+            "description": "`image` may be left out: it is the file of that name.",
+            "examples": [{"parameters": {"low_threshold": 50}, "resolution": 256}],
+        },
     },
 }
+
+
+_TYPES: dict[str, Example] = {"canny": {"value": "canny"}}
 
 
 @router.post(
@@ -119,7 +128,11 @@ _MULTIPART: dict[str, Any] = {
     },
 )
 async def create_map(
-    type: str, request: Request, context: InContext, who: Who, idempotency_key: IdempotencyKey = None
+    type: Annotated[str, Path(description="Name of a control of the served model.", openapi_examples=_TYPES)],
+    request: Request,
+    context: InContext,
+    who: Who,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Annotate once, steer many: give the map's id as `map` of a later job's control, while this job is kept.
 

@@ -11,16 +11,45 @@ from serve.api import answers
 from serve.api.access import Who
 from serve.api.context import InContext
 from serve.api.problems import documented
-from serve.api.schemas import ImagesAnswer
+from serve.api.schemas import EXAMPLE, EXAMPLE_ID, ImagesAnswer
 from serve.api.submission import IdempotencyKey, submit_images
 from serve.api.waiting import succeeded
 
 router = APIRouter(tags=["images"])
 
+_PHOTO: dict[str, Any] = {"prompt": "a brass washer", "controls": [{"type": "canny", "image": "photo"}]}
+_MAP: dict[str, Any] = {"prompt": "a brass washer", "seed": 7}
+EXAMPLES: dict[str, Any] = {
+    "text": {"summary": "A prompt alone", "value": {"prompt": "a steel gear on a grey bench", "seed": 7}},
+    "picture": {
+        "summary": "A picture whose edges are kept",
+        "description": "Choose `multipart/form-data` above to attach a file of your own.",
+        "value": _MAP | {"controls": [{"type": "canny", "image": EXAMPLE, "parameters": {"low_threshold": 50}}]},
+    },
+    "map": {
+        "summary": "A ready map, white lines on black",
+        "value": _MAP | {"controls": [{"type": "canny", "map": EXAMPLE}]},
+    },
+    "map_again": {
+        "summary": "A map that is here already, by its id",
+        "description": "That of the example before, which must have been sent once; the answer of "
+        "`/v1/controls/{type}` and a job's `control_maps` tell such ids.",
+        "value": _MAP | {"controls": [{"type": "canny", "map": EXAMPLE_ID, "strength": 0.8}]},
+    },
+}
+"""Requests that work as they are, one after the other."""
+
 _MULTIPART: dict[str, Any] = {
     "type": "object",
     "required": ["request"],
-    "properties": {"request": {"$ref": "#/components/schemas/ImagesRequest"}},
+    "properties": {
+        "request": {"$ref": "#/components/schemas/ImagesRequest", "examples": [_PHOTO]},
+        "photo": {
+            "type": "string",
+            "format": "binary",
+            "description": "A picture that the JSON calls `photo`. Files may have any name that the JSON uses.",
+        },
+    },
     "additionalProperties": {"type": "string", "format": "binary", "description": "A picture named in the JSON."},
 }
 JSON_PART = {"request": {"contentType": "application/json"}}
@@ -30,7 +59,7 @@ BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/ImagesRequest"}},
+            "application/json": {"schema": {"$ref": "#/components/schemas/ImagesRequest"}, "examples": EXAMPLES},
             "multipart/form-data": {"schema": _MULTIPART, "encoding": JSON_PART},
         },
     }
@@ -57,7 +86,7 @@ async def create_images(
     """Answers when the images are made. Hanging up earlier cancels the job, unless an Idempotency-Key was given.
 
     Pictures are given as base64 in the JSON, or by name beside it:
-    `curl -F 'request={"prompt": "a brass gear", "controls": [{"type": "canny", "image": "it"}]}' -F it=@photo.jpg`
+    `curl -F 'request={"prompt": "a brass gear", "controls": [{"type": "canny", "image": "photo"}]}' -F photo=@a.jpg`
 
     It is a job of `/v1/jobs` like any other: its id is in the answer, and so it is where the answer is an error.
     """

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from serve.api.maps import PREFIX
 
 LARGEST_SEED = 2**32 - 1
 LONGEST_PROMPT = 1000
@@ -12,6 +16,9 @@ LONGEST_DEADLINE_S = 7 * 24 * 3600
 
 EXAMPLE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAIAQAAAADsdIMmAAAAGElEQVR42mP4z8TAdISJgYmBiYHhPxMDABrSAs+LtWonAAAAAElFTkSuQmCC"
 """The smallest picture worth annotating, for examples that work when they are sent: a square in a square."""
+
+EXAMPLE_ID = f"{PREFIX}{hashlib.sha256(base64.b64decode(EXAMPLE)).hexdigest()}"
+"""What it is called as a map, once it was sent."""
 
 _PICTURE = (
     "PNG, JPEG or WebP: base64 (optionally a `data:` URL), or the field or file name of an uploaded file. "
@@ -123,8 +130,8 @@ class ImagesRequest(_Request):
         None,
         gt=0,
         le=LONGEST_DEADLINE_S,
-        description="Seconds from its acceptance after which it is not wanted any more. 429 where it would not be done "
-        "by then; a job that could not be started in time ends as failed, and costs nothing.",
+        description="Seconds after its acceptance in which the job is to be done. 429 if it is predicted to be later; "
+        "a job that could not be started in time ends as failed, and costs nothing.",
     )
 
 

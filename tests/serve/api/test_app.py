@@ -66,7 +66,7 @@ async def test_openapi_describes_every_route(client: httpx.AsyncClient) -> None:
 
 async def test_openapi_has_no_dangling_reference(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
-    names = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    names = {f"#/components/{kind}/{name}" for kind, parts in document["components"].items() for name in parts}
     assert refs(document) <= names
     assert "#/components/schemas/ImagesRequest" in refs(document)
 
@@ -86,9 +86,29 @@ async def test_openapi_tells_the_operators_bounds_and_the_errors_type(client: ht
     assert request["properties"]["controls"]["maxItems"] == 3
     assert request["examples"]
     answers = document["paths"]["/v1/images"]["post"]["responses"]
-    assert list(answers["422"]["content"]) == ["application/problem+json"]
-    assert answers["422"]["content"]["application/problem+json"]["schema"] == {"$ref": "#/components/schemas/Problem"}
+    assert answers["422"] == {"$ref": "#/components/responses/Problem422"}
+    error = document["components"]["responses"]["Problem422"]
+    assert error["content"] == {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     assert set(answers["200"]["content"]) == {"application/json", "image/png", "application/zip"}
+
+
+async def test_openapi_tells_an_error_once_with_the_types_that_it_may_be(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    errors = [answer for each in operations for code, answer in each["responses"].items() if code >= "400"]
+    assert all(set(answer) == {"$ref"} for answer in errors)
+    described = document["components"]["responses"]
+    assert "[`invalid-request`](/problems/invalid-request)" in described["Problem422"]["description"]
+    assert set(described["Problem401"]["headers"]) == {"WWW-Authenticate"}
+    assert set(described["Problem429"]["headers"]) == {"Retry-After"}
+
+
+async def test_openapi_describes_the_tags(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    described = {tag["name"] for tag in document["tags"] if tag["description"]}
+    assert {
+        tag for methods in document["paths"].values() for each in methods.values() for tag in each["tags"]
+    } == described
 
 
 async def test_what_was_opened_is_closed_in_order(

@@ -51,6 +51,20 @@ async def test_a_picture_becomes_a_map(client: httpx.AsyncClient, worker: Worker
     assert made["job"] == worker.leases[0].job.id
 
 
+async def test_the_documents_examples_work(client: httpx.AsyncClient, worker: Worker) -> None:
+    document = (await client.get("/openapi.json")).json()
+    operation = document["paths"]["/v1/controls/{type}"]["post"]
+    (type_,) = [parameter for parameter in operation["parameters"] if parameter["name"] == "type"]
+    url = f"/v1/controls/{type_['examples']['canny']['value']}"
+    parts = operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    (request,) = parts["request"]["examples"]
+    answer = await client.post(url, files=PHOTO | {"request": ("blob", json.dumps(request), "application/json")})
+    assert answer.status_code == 200, answer.text
+    (request,) = document["components"]["schemas"]["MapRequest"]["examples"]
+    answer = await client.post(url, json=request)
+    assert answer.status_code == 200, answer.text
+
+
 async def test_a_map_is_a_job_without_images(client: httpx.AsyncClient, worker: Worker) -> None:
     answer = await client.post(URL, files=PHOTO)
     assert (worker.spec.kind, worker.spec.n, worker.spec.prompt) == ("map", 0, "")

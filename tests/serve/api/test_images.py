@@ -25,6 +25,28 @@ async def test_a_prompt_alone_is_answered_with_an_image(client: httpx.AsyncClien
     assert answer.json()["control_maps"] == []
 
 
+@pytest.mark.parametrize("url", ["/v1/images", "/v1/jobs"])
+async def test_the_documents_examples_work_one_after_the_other(
+    client: httpx.AsyncClient, worker: Worker, url: str
+) -> None:
+    body = (await client.get("/openapi.json")).json()["paths"][url]["post"]["requestBody"]
+    examples = body["content"]["application/json"]["examples"]
+    assert list(examples) == ["text", "picture", "map", "map_again"]
+    for name, example in examples.items():
+        answer = await client.post(url, json=example["value"])
+        assert answer.status_code in (200, 202), (name, answer.text)
+
+
+@pytest.mark.parametrize("url", ["/v1/images", "/v1/jobs"])
+async def test_the_documents_form_works_with_a_file(client: httpx.AsyncClient, worker: Worker, url: str) -> None:
+    body = (await client.get("/openapi.json")).json()["paths"][url]["post"]["requestBody"]
+    parts = body["content"]["multipart/form-data"]["schema"]["properties"]
+    (file,) = [name for name, part in parts.items() if part.get("format") == "binary"]
+    request = ("blob", json.dumps(parts["request"]["examples"][0]), "application/json")  # as Swagger UI sends it
+    answer = await client.post(url, files={"request": request, file: ("a.png", picture(), "image/png")})
+    assert answer.status_code in (200, 202), answer.text
+
+
 async def test_defaults_come_from_the_bundle(client: httpx.AsyncClient, worker: Worker) -> None:
     await client.post(URL, json={"prompt": "a gear", "controls": [canny()]})
     spec = worker.spec
