@@ -6,15 +6,26 @@ of `make run`: SQLite, local folders, one CPU sampler, loopback.
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from serve.errors import OperatorError
+from serve.findings import phrase
 from serve.loopback import is_loopback
+
+PREFIX = "CN_"
+FILE = ".env"
+JOBS, MLFLOW = "jobs.db", "mlflow.db"
+"""SQLite files in the data folder."""
 
 _HOST = re.compile(r"(?:(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
 
@@ -24,12 +35,24 @@ def lookahead(seats: int) -> int:
     return max(2, seats // 8)
 
 
+class WrongSettings(OperatorError):
+    """Variables that can't be used; one line each, with the value unless it may be a secret."""
+
+
+def _both(given: object) -> object:
+    """One number is the fewest and the most."""
+    return (given, given) if isinstance(given, int) else given
+
+
+Range = Annotated[tuple[int, int], BeforeValidator(_both)]
+
+
 class Settings(BaseSettings):
     """What an operator may change. Sizes in bytes, times in seconds."""
 
     # An error or a log line that shows settings shows no password: not in a URL, and not in what was refused.
     model_config = SettingsConfigDict(
-        env_prefix="CN_", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX, env_file=FILE, extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
     data_dir: Path = Field(Path("data"), description="Where the embedded defaults keep everything.")
@@ -44,7 +67,10 @@ class Settings(BaseSettings):
     database: str | None = Field(None, repr=False, description="SQLAlchemy URL; SQLite in `data_dir` when absent.")
     artifacts: str | None = Field(None, repr=False, description="obstore URL; a folder in `data_dir` when absent.")
     artifacts_options: dict[str, str] = Field(
-        {}, repr=False, description="obstore options as JSON; under workload identity `account_name` is enough."
+        {},
+        repr=False,
+        description="obstore options as JSON; under workload identity `account_name` is enough.",
+        examples=['{"account_name": "pictures"}'],
     )
     retention: float = Field(7 * 24 * 3600.0, gt=0, description="Seconds a result is kept after its job's end.")
     mlflow_tracking_uri: str | None = Field(None, repr=False, description="MLflow; SQLite in `data_dir` when absent.")
@@ -57,10 +83,12 @@ class Settings(BaseSettings):
         "auto", description="Of the networks; auto is float32 on a CPU, where bfloat16 is up to twice as fast."
     )
     sampler_gpus: float | None = Field(None, ge=0, description="GPUs per sampler; 1 where there is one when absent.")
-    sampler_replicas: tuple[int, int] = Field(
-        (1, 1), description="Fewest and most samplers, as JSON; with a fewest of 0 there are none while nothing waits."
+    sampler_replicas: Range = Field(
+        (1, 1),
+        description="Fewest and most samplers, as JSON; with a fewest of 0 there are none while nothing waits.",
+        examples=["[1, 4]", "2"],
     )
-    imaging_replicas: tuple[int, int] = Field((1, 2), description="Fewest and most imaging replicas.")
+    imaging_replicas: Range = Field((1, 2), description="Fewest and most imaging replicas.", examples=["[1, 4]", "2"])
     sampler_threads: int | None = Field(
         None, ge=1, description="Torch threads of a CPU sampler; all cores that it may use when absent."
     )
@@ -106,7 +134,9 @@ class Settings(BaseSettings):
     )
 
     operators: tuple[str, ...] | None = Field(
-        None, description="Teams whose admins may see how the whole platform is doing; `demo` on loopback when absent."
+        None,
+        description="Teams whose admins may see how the whole platform is doing; `demo` on loopback when absent.",
+        examples=['["studio"]'],
     )
 
     max_streams: int = Field(50, ge=1, description="Most event streams that a team may have open at one API.")
@@ -120,7 +150,9 @@ class Settings(BaseSettings):
     max_controls: int = Field(3, ge=0, description="Most controls of one job.")
 
     webhook_hosts: tuple[str, ...] = Field(
-        (), description="Hosts that webhooks may call: `hooks.example.com`, `*.example.com`, with `:port` if not 443."
+        (),
+        description="Hosts that webhooks may call: `hooks.example.com`, `*.example.com`, with `:port` if not 443.",
+        examples=['["hooks.example.com"]'],
     )
     webhook_secret: SecretStr | None = Field(
         None, description="`whsec_<base64>`: every team's is derived from it; made and kept in `data_dir` when absent."
@@ -135,9 +167,11 @@ class Settings(BaseSettings):
     def _rows_are_buckets(self) -> Settings:
         for name, rows in (("max_rows", self.max_rows), ("pinned_rows", self.pinned_rows)):
             if rows & (rows - 1):
-                raise ValueError(f"{name} is {rows}: choose a power of two, as the buckets are")
+                raise ValueError(f"{variable(name)} is {rows}: choose a power of two, as the buckets are")
         if self.pinned_rows > self.max_rows:
-            raise ValueError(f"pinned_rows is {self.pinned_rows}: choose at most max_rows, which is {self.max_rows}")
+            raise ValueError(
+                f"CN_PINNED_ROWS is {self.pinned_rows}: choose at most CN_MAX_ROWS, which is {self.max_rows}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -146,25 +180,29 @@ class Settings(BaseSettings):
         for name, smallest in least.items():
             fewest, most = getattr(self, name)
             if not smallest <= fewest <= most or most < 1:
-                raise ValueError(f"{name} is {[fewest, most]}: choose the fewest from {smallest}, the most from 1")
+                raise ValueError(
+                    f"{variable(name)} is {[fewest, most]}: choose the fewest from {smallest}, the most from 1"
+                )
         if self.scale_to_zero_after < self.scale_down_after:
             raise ValueError(
-                f"scale_to_zero_after is {self.scale_to_zero_after:g}: choose at least scale_down_after, which is "
-                f"{self.scale_down_after:g}, as the last sampler is the dearest to bring back"
+                f"CN_SCALE_TO_ZERO_AFTER is {self.scale_to_zero_after:g}: choose at least CN_SCALE_DOWN_AFTER, which "
+                f"is {self.scale_down_after:g}, as the last sampler is the dearest to bring back"
             )
         return self
 
     @model_validator(mode="after")
     def _identity_is_proven(self) -> Settings:
         if self.anonymous is not None and not is_loopback(self.host):
-            raise ValueError(f"anonymous is {self.anonymous!r} and host is {self.host}: choose a loopback address")
+            raise ValueError(
+                f"CN_ANONYMOUS is {self.anonymous!r} and CN_HOST is {self.host}: choose a loopback address"
+            )
         if (self.oidc_issuer is None) != (self.oidc_audience is None):
-            raise ValueError("oidc_issuer and oidc_audience go together: set both, or neither")
+            raise ValueError("CN_OIDC_ISSUER and CN_OIDC_AUDIENCE go together: set both, or neither")
         if self.oidc_issuer is not None:
             parts = urlsplit(self.oidc_issuer)
             local = parts.scheme == "http" and is_loopback(parts.hostname or "")
             if not parts.hostname or not (parts.scheme == "https" or local):
-                raise ValueError(f"oidc_issuer is {self.oidc_issuer!r}: must be https, or http on this machine")
+                raise ValueError(f"CN_OIDC_ISSUER is {self.oidc_issuer!r}: must be https, or http on this machine")
         return self
 
     @field_validator("webhook_hosts")
@@ -198,7 +236,7 @@ class Settings(BaseSettings):
     @property
     def database_url(self) -> str:
         """SQLAlchemy URL of the job store."""
-        return self.database or f"sqlite:///{(self.data_dir / 'jobs.db').resolve()}"
+        return self.database or _sqlite(self.data_dir / JOBS)
 
     @property
     def artifacts_url(self) -> str:
@@ -208,7 +246,7 @@ class Settings(BaseSettings):
     @property
     def tracking_uri(self) -> str:
         """MLflow tracking URI."""
-        return self.mlflow_tracking_uri or f"sqlite:///{(self.data_dir / 'mlflow.db').resolve()}"
+        return self.mlflow_tracking_uri or _sqlite(self.data_dir / MLFLOW)
 
     @property
     def api_url(self) -> str:
@@ -219,3 +257,66 @@ class Settings(BaseSettings):
     def bundle_cache(self) -> Path:
         """Folder of fetched bundles, one subfolder a digest."""
         return (self.data_dir / "bundles").resolve()
+
+
+def read_settings() -> Settings:
+    """The settings of the environment.
+
+    Raises:
+        WrongSettings: They can't be used.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise WrongSettings("\n".join(map(_fault, error.errors()))) from error
+    except SettingsError as error:  # of the fields that are JSON; it names the field alone
+        name = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "")
+        raise WrongSettings(_sentence(name, os.environ.get(variable(name)), "must be JSON")) from error
+
+
+def unknown_variables(names: Collection[str]) -> Iterator[str]:
+    """A sentence on each variable that looks like a setting and is none, with the nearest one.
+
+    Args:
+        names: Of variables.
+    """
+    known = {variable(name) for name in Settings.model_fields}
+    for name in sorted(names):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, 1)
+            yield f"{name} is no setting and is ignored{f': did you mean {near[0]}?' if near else '.'}"
+
+
+def given_variables() -> set[str]:
+    """The names of all variables that settings could come from: the environment's, and those of the file."""
+    from dotenv import dotenv_values  # as pydantic-settings reads it
+
+    return {*os.environ, *dotenv_values(FILE)}
+
+
+def variable(name: str) -> str:
+    """The variable that sets a field."""
+    return f"{PREFIX}{name}".upper()
+
+
+def _fault(found: ErrorDetails) -> str:
+    if not found["loc"]:  # of several fields together: its text names them
+        return str(found["msg"]).removeprefix("Value error, ")
+    return _sentence(str(found["loc"][0]), found["input"], phrase(found))
+
+
+def _sentence(name: str, value: Any, fault: str) -> str:  # noqa: ANN401
+    """One fault, as in "CN_PORT is 'http': must be a whole number"."""
+    field = Settings.model_fields[name]
+    examples = " or ".join(f"{variable(name)}='{example}'" for example in field.examples or ())
+    shown = f" is {value!r}" if value is not None and field.repr and "Secret" not in str(field.annotation) else ""
+    return f"{variable(name)}{shown}: {fault}{f', for example {examples}' if examples else ''}"
+
+
+def _sqlite(file: Path) -> str:
+    """The URL of a SQLite file, whatever its name has: SQLAlchemy decodes what is encoded.
+
+    MLflow does not, and would make a folder of the encoded name; with every slash encoded, too, it has none to make.
+    """
+    path = str(file.resolve())
+    return f"sqlite:///{quote(path, safe='') if re.search('[%?#]', path) else path}"

@@ -95,6 +95,13 @@ class ServeError(Exception):
         return _rebuild, (type(self), self.detail, self.field, self.retry_after_s)
 
 
+class OperatorError(Exception):
+    """What whoever runs the platform has to change: commands tell it as it is, and no client is ever told.
+
+    Its text is one sentence a fault: what is wrong with which variable, file or folder, and the remedy.
+    """
+
+
 class InvalidRequest(ServeError):
     """A field of the request is missing, unknown or out of its bounds; `errors` names each."""
 

@@ -40,6 +40,7 @@ from serve.errors import (
     UnsupportedContentType,
     kinds,
 )
+from serve.findings import phrase
 from serve.telemetry import trace_id
 
 MEDIA_TYPE = "application/problem+json"
@@ -61,20 +62,6 @@ _BY_STATUS: Mapping[int, type[ServeError]] = {
     )
 }
 """The kinds of errors that HTTP has by itself: of its parser, of the router, of forms."""
-_PHRASES: Mapping[str, str] = {
-    "greater_than_equal": "must be at least {ge}",
-    "greater_than": "must be more than {gt}",
-    "less_than_equal": "must be at most {le}",
-    "less_than": "must be less than {lt}",
-    "finite_number": "must be a finite number",
-    "string_too_long": "must have at most {max_length} characters",
-    "string_too_short": "must have at least {min_length} characters",
-    "too_long": "must have at most {max_length} items, not {actual_length}",
-    "too_short": "must have at least {min_length} items, not {actual_length}",
-    "literal_error": "must be {expected}",
-    "extra_forbidden": "is not a known field",
-    "missing": "is required",
-}
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -114,14 +101,7 @@ def invalid(error: ValidationError | RequestValidationError) -> InvalidFields:
 
 def _finding(found: ErrorDetails | dict[str, Any]) -> tuple[str, str]:
     place = [str(part) for part in found["loc"] if part not in ("body", "query", "path", "header")]
-    phrase = _PHRASES.get(found["type"])
-    detail = phrase.format(**found.get("ctx", {})) if phrase else _lowered(found["msg"])
-    return ".".join(place) or "body", detail
-
-
-def _lowered(message: str) -> str:
-    message = message.removeprefix("Value error, ").replace("Input should be", "must be")
-    return message[:1].lower() + message[1:]
+    return ".".join(place) or "body", phrase(found)
 
 
 def response(error: ServeError | InvalidFields | HTTPException, request_id: str, job_id: str | None = None) -> Response:

@@ -13,20 +13,24 @@ that was misspelt would be none.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
+from serve.errors import OperatorError
+from serve.findings import phrase
 from serve.tenancy.tenants import NAME, Limits, Tenant
 
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 Count = Annotated[int, Field(ge=1)]
 
 
-class DeclarationError(ValueError):
+class DeclarationError(OperatorError, ValueError):
     """A file that declares nothing usable; names the file, and every place in it with the bound it broke."""
 
 
@@ -79,8 +83,7 @@ def read(file: Path) -> Sequence[Tenant]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DeclarationError(f"{file}: {error}") from error
     except ValidationError as error:
-        faults = [f"{file}: {_place(fault['loc'])}: {fault['msg']}" for fault in error.errors()]
-        raise DeclarationError("\n".join(faults)) from error
+        raise DeclarationError("\n".join(f"{file}: {_fault(fault, found)}" for fault in error.errors())) from error
     names = [tenant.name for tenant in declaration.tenants]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -88,8 +91,21 @@ def read(file: Path) -> Sequence[Tenant]:
     return [tenant.tenant() for tenant in declaration.tenants]
 
 
-def _place(path: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in path) or "the file"
+def _fault(fault: ErrorDetails, found: Any) -> str:  # noqa: ANN401
+    """One fault, with its place in what was read and the team that it is about."""
+    path = fault["loc"]
+    if not path:
+        return "the file: must be `tenants:` and a list of teams"
+    words, team = phrase(fault), ""
+    if len(path) > 2 and isinstance(found["tenants"][path[1]], dict) and path[-1] != "name":
+        team = f" (team {found['tenants'][path[1]].get('name', 'without a name')})"
+    if fault["type"] == "string_pattern_mismatch":
+        words = "must be 1 to 63 of a-z, 0-9 and '-', the first and the last no '-'"
+    if fault["type"] == "extra_forbidden":
+        fields = {*Declaration.model_fields, *DeclaredTenant.model_fields, *DeclaredLimits.model_fields}
+        near = difflib.get_close_matches(str(path[-1]), fields, 1)
+        words += f": did you mean {near[0]}?" if near else ""
+    return f"{'.'.join(map(str, path))}{team}: {words}"
 
 
 class _Loader(yaml.SafeLoader):

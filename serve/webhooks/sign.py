@@ -52,7 +52,7 @@ def key(secret: str) -> bytes:
     except binascii.Error:
         found = b""
     if not secret.startswith(PREFIX) or not SHORTEST <= len(found) <= LONGEST:
-        raise ValueError(f"webhook_secret must be {PREFIX}<base64 of {SHORTEST} to {LONGEST} bytes>")
+        raise ValueError(f"CN_WEBHOOK_SECRET must be {PREFIX}<base64 of {SHORTEST} to {LONGEST} bytes>")
     return found
 
 
@@ -74,6 +74,11 @@ def master_secret(settings: Settings) -> str:
         found = _kept(settings.data_dir / _FILE)
     key(found)
     return found
+
+
+def has_secret(settings: Settings) -> bool:
+    """Whether the platform's secret is there already."""
+    return settings.webhook_secret is not None or (settings.data_dir / _FILE).is_file()
 
 
 def _kept(file: Path) -> str:

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from pydantic import ValidationError
 
-from serve.config import Settings
+from serve.config import Settings, WrongSettings, read_settings, unknown_variables
 
 
 def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +98,7 @@ def test_there_may_be_no_sampler_for_a_while(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_last_sampler_does_not_go_before_the_others() -> None:
-    with pytest.raises(ValidationError, match="scale_to_zero_after is 5"):
+    with pytest.raises(ValidationError, match="CN_SCALE_TO_ZERO_AFTER is 5"):
         Settings(scale_down_after=10, scale_to_zero_after=5)
 
 
@@ -113,7 +114,7 @@ def test_requests_without_a_key_are_for_this_machine(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "api.example.com"])
 def test_and_for_no_other(host: str) -> None:
-    with pytest.raises(ValidationError, match=r"anonymous is 'dev'.*choose a loopback address"):
+    with pytest.raises(ValidationError, match=r"CN_ANONYMOUS is 'dev'.*choose a loopback address"):
         Settings(anonymous="dev", host=host, _env_file=None)
 
 
@@ -140,9 +141,9 @@ def test_an_issuer_that_proves_nothing_is_refused(fields: dict[str, str], messag
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"max_rows": 12}, "max_rows is 12: choose a power of two"),
-        ({"pinned_rows": 3}, "pinned_rows is 3: choose a power of two"),
-        ({"pinned_rows": 8, "max_rows": 4}, "pinned_rows is 8: choose at most max_rows, which is 4"),
+        ({"max_rows": 12}, "CN_MAX_ROWS is 12: choose a power of two"),
+        ({"pinned_rows": 3}, "CN_PINNED_ROWS is 3: choose a power of two"),
+        ({"pinned_rows": 8, "max_rows": 4}, "CN_PINNED_ROWS is 8: choose at most CN_MAX_ROWS, which is 4"),
         ({"lease": 0.0}, "lease"),
     ],
 )
@@ -157,3 +158,64 @@ def test_settings_that_could_not_work_are_refused_by_name(fields: dict[str, floa
 )
 def test_operators_are_named_where_strangers_can_ask(given: dict[str, Any], wanted: tuple[str, ...]) -> None:
     assert Settings(_env_file=None, **given).operating_tenants == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("CN_PORT", "http", "CN_PORT is 'http': must be a whole number"),
+        ("CN_PORT", "70000", "CN_PORT is '70000': must be at most 65535"),
+        ("CN_DEVICE", "gpu", "CN_DEVICE is 'gpu': must be 'auto', 'cpu' or 'cuda'"),
+        (
+            "CN_SAMPLER_REPLICAS",
+            "many",
+            "CN_SAMPLER_REPLICAS is 'many': must be JSON, for example CN_SAMPLER_REPLICAS='[1, 4]' or "
+            "CN_SAMPLER_REPLICAS='2'",
+        ),
+        ("CN_OPERATORS", "ops", """CN_OPERATORS is 'ops': must be a list, for example CN_OPERATORS='["studio"]'"""),
+        ("CN_OPERATORS", "7", """CN_OPERATORS is 7: must be a list, for example CN_OPERATORS='["studio"]'"""),
+        ("CN_MAX_ROWS", "12", "CN_MAX_ROWS is 12: choose a power of two, as the buckets are"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_named_with_its_value_and_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(WrongSettings) as caught:
+        read_settings()
+    assert str(caught.value) == told
+
+
+def test_every_variable_that_cannot_be_used_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CN_PORT", "0")
+    monkeypatch.setenv("CN_LEASE", "-1")
+    with pytest.raises(WrongSettings) as caught:
+        read_settings()
+    assert str(caught.value) == "CN_PORT is '0': must be at least 1\nCN_LEASE is '-1': must be more than 0"
+
+
+def test_a_secret_that_cannot_be_used_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CN_ARTIFACTS_OPTIONS", "account_key=hush")
+    with pytest.raises(WrongSettings, match="CN_ARTIFACTS_OPTIONS: must be JSON") as caught:
+        read_settings()
+    assert "hush" not in str(caught.value)
+
+
+def test_one_number_of_replicas_is_the_fewest_and_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CN_SAMPLER_REPLICAS", "2")
+    assert Settings().sampler_replicas == (2, 2)
+
+
+def test_a_variable_that_is_no_setting_is_told_with_the_nearest() -> None:
+    assert list(unknown_variables({"CN_PROT", "CN_XYZZY_QUUX", "CN_PORT", "cn_host", "PATH"})) == [
+        "CN_PROT is no setting and is ignored: did you mean CN_PORT?",
+        "CN_XYZZY_QUUX is no setting and is ignored.",
+    ]
+
+
+@pytest.mark.parametrize("name", ["plain", "a b", "a%20b", "what?", "no#1", "größe 日本", "100%"])
+def test_a_data_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    settings = Settings(data_dir=tmp_path / name)
+    for url, file in ((settings.database_url, "jobs.db"), (settings.tracking_uri, "mlflow.db")):
+        assert sa.make_url(url).database == str(tmp_path / name / file)

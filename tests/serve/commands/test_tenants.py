@@ -43,6 +43,7 @@ def test_applying_again_changes_nothing() -> None:
 
 def test_a_dry_run_does_nothing() -> None:
     assert apply("tenants: [{name: red}]", "--dry-run") == "red: would be added\n"
+    assert not Path("jobs.db").exists()
     assert apply("tenants: [{name: red}]") == "red: added\n"
 
 
@@ -70,7 +71,7 @@ def test_what_is_wrong_with_a_file_is_a_sentence() -> None:
     result = tenants("apply", "-f", "tenants.yaml")
     assert (result.exit_code, result.output) == (
         1,
-        "tenants.yaml: tenants.0.weight: Input should be greater than 0\n",
+        "tenants.yaml: tenants.0.weight (team red): must be more than 0\n",
     )
 
 

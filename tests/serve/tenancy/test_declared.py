@@ -49,18 +49,26 @@ def test_there_may_be_none(declare):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("tenants: [{name: red, weight: 0}]", "tenants.0.weight: Input should be greater than 0"),
-        ("tenants: [{name: red, limits: {max_steps: 0}}]", "tenants.0.limits.max_steps: .* greater than or equal to 1"),
-        ("tenants: [{name: red, limits: {max_step: 5}}]", "tenants.0.limits.max_step: Extra inputs"),
-        ("tenants: [{name: red, limits: {max_steps: '5'}}]", "tenants.0.limits.max_steps: .* valid integer"),
-        ("tenants: [{name: red, limits: {gflop_per_day: .inf}}]", "tenants.0.limits.gflop_per_day: .* finite"),
-        ("tenants: [{name: red, models: []}]", "tenants.0.models: .* at least 1"),
-        ("tenants: [{weight: 1}]", "tenants.0.name: Field required"),
+        ("tenants: [{name: red, weight: 0}]", r"tenants.0.weight \(team red\): must be more than 0"),
+        ("tenants: [{name: red, limits: {max_steps: 0}}]", "tenants.0.limits.max_steps .*: must be at least 1"),
+        (
+            "tenants: [{name: red, limits: {max_step: 5}}]",
+            "tenants.0.limits.max_step .*: is not a known field: did you mean max_steps",
+        ),
+        ("tenants: [{name: red, limits: {max_steps: '5'}}]", "tenants.0.limits.max_steps .*: must be a whole number"),
+        (
+            "tenants: [{name: red, limits: {gflop_per_day: .inf}}]",
+            "tenants.0.limits.gflop_per_day .*: must be a finite number",
+        ),
+        ("tenants: [{name: red, models: []}]", "tenants.0.models .*: must have at least 1 items"),
+        ("tenants: [{weight: 1}]", "tenants.0.name: is required"),
         ("tenants: [{name: red}, {name: red}]", "declared twice: red"),
         ("tenants: [{name: red, name: blue}]", "'name' is there twice"),
         ("tenants: [{? [a] : 1}]", "unhashable"),
-        ("teams: []", "tenants: Field required"),
-        ("", "the file: "),
+        ("teams: []", "tenants: is required"),
+        ("", "the file: must be `tenants:` and a list of teams"),
+        ("tenants: [red]", "tenants.0: must be names with values"),
+        ("tenants: [{weight: 0}]", "team without a name"),
         ("tenants: [", "tenants.yaml: while parsing"),
         ("tenants: [!!python/object/apply:os.getcwd []]", "could not determine a constructor"),
     ],
@@ -73,7 +81,7 @@ def test_what_is_not_understood_is_refused_by_file_place_and_bound(declare, text
 
 @pytest.mark.parametrize("name", ["", "Red", "a_b", "-a", "a-", "a.b", "a" * 64, "a\n", "é"])
 def test_a_name_is_a_dns_label(declare, name):
-    with pytest.raises(DeclarationError, match=r"tenants\.0\.name"):
+    with pytest.raises(DeclarationError, match=r"tenants\.0\.name: must be 1 to 63 of a-z"):
         declare(f"tenants: [{{name: {name!r}}}]".replace("'", '"'))
 
 

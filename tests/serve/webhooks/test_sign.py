@@ -83,7 +83,7 @@ def test_a_team_cannot_sign_for_another(signed: tuple[bytes, Mapping[str, str]])
     ],
 )
 def test_a_malformed_secret_is_refused_and_not_repeated(secret: str) -> None:
-    with pytest.raises(ValueError, match="webhook_secret must be whsec_") as caught:
+    with pytest.raises(ValueError, match="CN_WEBHOOK_SECRET must be whsec_") as caught:
         sign.key(secret)
     assert not secret or secret == "whsec_" or secret not in str(caught.value)
 
