@@ -13,24 +13,26 @@ Python's driver would begin them by itself, late and only before some statements
 write lock at once, so that what was read is still so when it is written. PostgreSQL has no such lock: there a
 transaction that decides by what it read locks the rows it read (READ COMMITTED, `FOR UPDATE`).
 
-A database that is away, full or too slow is a `StoreUnavailable`, whatever the driver calls it.
+A database that is away, full or too slow is a `StoreUnavailable`, whatever the driver calls it; a damaged file is a
+`DatabaseDamaged`.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote, unquote
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from serve.errors import Overloaded
-from serve.jobs.migrations import upgrade
+from serve.errors import OperatorError, Overloaded
+from serve.jobs.migrations import agree, upgrade
 
 BUSY_TIMEOUT_S = 10.0
 """How long a writer waits for the one before it."""
@@ -60,6 +62,7 @@ _SQLITE_TRANSIENT = frozenset(
         sqlite3.SQLITE_PROTOCOL,
     }
 )
+_SQLITE_DAMAGED = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 _POSTGRES_TRANSIENT = (
     "08",  # the connection broke
     "25006",  # the server became a standby
@@ -81,22 +84,38 @@ class StoreUnavailable(Overloaded):
     """
 
 
+class WrongDatabase(OperatorError, ValueError):
+    """A URL that names no database that can be used."""
+
+
+class NoDatabase(OperatorError):
+    """No platform has stored anything there."""
+
+
+class DatabaseDamaged(OperatorError):
+    """A SQLite file is damaged, or is none."""
+
+
+def damaged(file: str | Path, error: BaseException) -> DatabaseDamaged:
+    """What is told of a SQLite file at `file` that SQLite refuses with `error`."""
+    return DatabaseDamaged(
+        f"The database {file} is damaged ({error}): put a copy of it in its place, or move the file away to begin anew."
+    )
+
+
 def open_database(url: str) -> sa.Engine:
-    """Open the database at `url` and bring its tables to this program's version.
+    """Open the database at `url`, make it where there is none, and bring its tables to this program's version.
 
     Raises:
-        ValueError: A dialect that is not supported, or a SQLite database that is not a file.
+        WrongDatabase: A dialect that is not supported, or a SQLite database that is not a file.
         SchemaMismatch: The tables are those of a newer version.
+        DatabaseDamaged: The file is no sound database.
         StoreUnavailable: The server does not answer.
     """
-    parsed = sa.make_url(url)
-    openers = {"sqlite": _open_sqlite, "postgresql": _open_postgres}
-    opener = openers.get(parsed.get_backend_name())
-    if opener is None:
-        raise ValueError(f"database {parsed.render_as_string()!r}: choose sqlite:///<file> or postgresql://...")
-    engine = opener(parsed)
-    sa.event.listen(engine, "handle_error", _tell_unavailable)
-    sa.event.listen(engine, "begin", _begin)
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "sqlite":
+        _file(parsed).parent.mkdir(parents=True, exist_ok=True)
+    engine = _opened(parsed)
     try:
         if engine.dialect.name == "sqlite":
             _use_write_ahead_log(engine)
@@ -104,6 +123,70 @@ def open_database(url: str) -> sa.Engine:
     except BaseException:
         engine.dispose()
         raise
+    return engine
+
+
+def read_database(url: str) -> sa.Engine:
+    """Open the database at `url` to look at it: nothing is made, changed or upgraded; a file may be read-only.
+
+    Raises:
+        NoDatabase: There is none.
+        SchemaMismatch: The tables are those of another version.
+        WrongDatabase, DatabaseDamaged, StoreUnavailable: As `open_database`.
+    """
+    parsed = require_database(url)
+    if parsed.get_backend_name() == "sqlite":
+        file = _file(parsed)
+        # SQLite makes a file beside one that it reads, too, unless it is told that nobody writes.
+        still = not os.access(file.parent, os.W_OK) and not file.with_name(f"{file.name}-wal").exists()
+        query = {"mode": "ro", "uri": "true", **({"immutable": "1"} if still else {})}
+        parsed = sa.URL.create("sqlite", database=f"file:{quote(str(file))}", query=query)
+    engine = _opened(parsed)
+    try:
+        if not agree(engine):
+            raise NoDatabase(f"{sa.make_url(url).render_as_string()} has no tables of a platform: run `cnserve up`")
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def require_database(url: str) -> sa.URL:
+    """The URL, in parts, of a database that is there as far as that can be seen without a server.
+
+    Raises:
+        NoDatabase: A SQLite file is not there.
+        WrongDatabase: As `open_database`.
+    """
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "sqlite" and not _file(parsed).is_file():
+        raise NoDatabase(
+            f"There is no platform's data in {_file(parsed).parent}: set CN_DATA_DIR to its folder, or run `cnserve up`"
+        )
+    return parsed
+
+
+def _parsed(url: str) -> sa.URL:
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise WrongDatabase(
+            f"CN_DATABASE is {parsed.render_as_string()!r}: choose sqlite:///<file> or postgresql://..."
+        )
+    return parsed
+
+
+def _file(url: sa.URL) -> Path:
+    if not url.database or url.database == ":memory:":
+        raise WrongDatabase(
+            f"CN_DATABASE is {url.render_as_string()!r}, which is no file: other processes could not see it"
+        )
+    return Path(url.database)
+
+
+def _opened(url: sa.URL) -> sa.Engine:
+    engine = _open_sqlite(url) if url.get_backend_name() == "sqlite" else _open_postgres(url)
+    sa.event.listen(engine, "handle_error", _tell)
+    sa.event.listen(engine, "begin", _begin)
     return engine
 
 
@@ -135,9 +218,6 @@ class _Pool(QueuePool):
 
 
 def _open_sqlite(url: sa.URL) -> sa.Engine:
-    if not url.database or url.database == ":memory:":
-        raise ValueError(f"database {url.render_as_string()!r} is no file: other processes could not see it")
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(url, poolclass=_Pool, connect_args={"timeout": BUSY_TIMEOUT_S})
     sa.event.listen(engine, "connect", _connected)
     return engine
@@ -191,7 +271,9 @@ def _use_write_ahead_log(engine: sa.Engine) -> None:
         try:
             raw.cursor().execute("PRAGMA journal_mode = WAL")
             return
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF in _SQLITE_DAMAGED:
+                raise damaged(_file(engine.url), error) from error
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.005)
@@ -199,9 +281,12 @@ def _use_write_ahead_log(engine: sa.Engine) -> None:
             raw.close()
 
 
-def _tell_unavailable(context: ExceptionContext) -> None:
+def _tell(context: ExceptionContext) -> None:
     if context.is_pre_ping:
         return  # a connection of before a restart: the pool makes a new one
+    if _code(context.original_exception) in _SQLITE_DAMAGED:
+        name = "" if context.engine is None else context.engine.url.database or ""
+        raise damaged(unquote(name.removeprefix("file:")), context.original_exception) from context.original_exception
     if context.is_disconnect or _transient(context.original_exception):
         error = StoreUnavailable("The store is not reachable.", retry_after_s=RETRY_AFTER_S)
         raise error from context.original_exception
@@ -209,9 +294,16 @@ def _tell_unavailable(context: ExceptionContext) -> None:
 
 def _transient(error: BaseException | None) -> bool:
     if isinstance(error, sqlite3.Error):
-        return getattr(error, "sqlite_errorcode", 0) & 0xFF in _SQLITE_TRANSIENT
+        return _code(error) in _SQLITE_TRANSIENT
+    import psycopg  # which takes a tenth of a second that a command over SQLite does without
+
     if isinstance(error, psycopg.Error):
         if error.sqlstate is None:  # libpq's own: no connection
             return isinstance(error, psycopg.OperationalError)
         return error.sqlstate.startswith(_POSTGRES_TRANSIENT)
     return False
+
+
+def _code(error: BaseException | None) -> int:
+    """SQLite's, without what it adds for particulars; 0 of another's error."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

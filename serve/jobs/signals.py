@@ -21,7 +21,6 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 
 from serve.jobs.database import POSTGRES_OPTIONS
@@ -202,6 +201,8 @@ class PostgresSignals(Signals):
             self._task.result()  # a listener that died in silence would leave everyone waiting
 
     async def _listen(self) -> None:
+        import psycopg  # here, as in `serve.jobs.database`
+
         pause, longest = RECONNECT_S
         while True:
             try:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,16 @@ import pytest
 import sqlalchemy as sa
 
 from ops.services import Postgres
-from serve.jobs.database import durable, open_database, soft
+from serve.config import Settings
+from serve.jobs.database import (
+    DatabaseDamaged,
+    NoDatabase,
+    durable,
+    open_database,
+    read_database,
+    soft,
+)
+from serve.jobs.migrations import SchemaMismatch
 from serve.jobs.schema import jobs
 from serve.jobs.store import JobStore
 
@@ -106,3 +116,78 @@ def test_an_unknown_dialect_is_refused_without_showing_its_password():
     with pytest.raises(ValueError, match="choose sqlite") as caught:
         open_database("mysql://me:secret@host/jobs")
     assert "secret" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path):
+    (tmp_path / "jobs.db").write_bytes(b"this is no database\n" * 300)
+    for opens in (open_database, read_database):
+        with pytest.raises(DatabaseDamaged, match=rf"The database {tmp_path}/jobs\.db is damaged \(file is not"):
+            opens(f"sqlite:///{tmp_path}/jobs.db")
+
+
+def test_a_database_that_is_damaged_while_it_is_open_is_named(sqlite_engine, store, spec, model):
+    file = sqlite_engine.url.database
+    with sqlite_engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    with open(file, "r+b") as raw:
+        raw.seek(4096)
+        raw.write(b"\xff" * (Path(file).stat().st_size - 4096))
+    sqlite_engine.dispose()
+    with (
+        pytest.raises(DatabaseDamaged, match=rf"The database {file} is damaged"),
+        sqlite_engine.connect() as connection,
+    ):
+        connection.execute(sa.select(jobs)).all()
+
+
+def test_a_database_can_be_looked_at_and_not_written(sqlite_engine, spec, model):
+    job = JobStore(sqlite_engine).submit("demo", spec, model)
+    looks = read_database(str(sqlite_engine.url))
+    assert JobStore(looks).get(job.id) == job
+    with pytest.raises(sa.exc.OperationalError, match="readonly"):
+        JobStore(looks).submit("demo", spec, model)
+    looks.dispose()
+
+
+def test_a_look_makes_nothing(tmp_path: Path):
+    with pytest.raises(NoDatabase, match=f"no platform's data in {tmp_path}/data: set CN_DATA_DIR"):
+        read_database(f"sqlite:///{tmp_path}/data/jobs.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_look_into_a_folder_that_is_read_only_makes_no_file_there(tmp_path: Path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    open_database(url).dispose()
+    before = list(tmp_path.iterdir())
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    looks = read_database(url)
+    assert JobStore(looks).get("job_0") is None
+    assert list(tmp_path.iterdir()) == before
+    looks.dispose()
+
+
+def test_a_database_without_tables_has_no_platform(tmp_path: Path):
+    (tmp_path / "jobs.db").touch()
+    with pytest.raises(NoDatabase, match="run `cnserve up`"):
+        read_database(f"sqlite:///{tmp_path}/jobs.db")
+
+
+@pytest.mark.parametrize(
+    ("version", "told"), [("2", "tables of version 2, and this program's are 3"), ("99", "knows up to 3")]
+)
+def test_a_look_changes_no_tables_of_another_version(sqlite_engine, version, told):
+    with durable(sqlite_engine).begin() as connection:
+        connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{version}'")
+    with pytest.raises(SchemaMismatch, match=told):
+        read_database(str(sqlite_engine.url))
+    with sqlite_engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == version
+
+
+@pytest.mark.parametrize("name", ["a b", "a%20b", "what?", "no#1", "größe 日本"])
+def test_a_file_may_have_any_name(tmp_path: Path, name: str):
+    url = Settings(data_dir=tmp_path / name, _env_file=None).database_url
+    open_database(url).dispose()
+    read_database(url).dispose()
+    assert (tmp_path / name / "jobs.db").stat().st_size > 0
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]

@@ -11,9 +11,10 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from serve.jobs.database import durable, open_database
-from serve.jobs.migrations import SchemaMismatch, downgrade, upgrade, version
+from serve.jobs.migrations import SchemaMismatch, _config, downgrade, head, upgrade, version
 from serve.jobs.schema import metadata
 from serve.jobs.store import WEEK_S, JobResult, JobStore, StoredImage, StoredMap
 from serve.jobs.usage import Used
@@ -196,3 +197,7 @@ def test_many_may_open_a_new_database_at_once(fresh_url):
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def test_the_last_of_the_versions_is_the_one_that_alembic_ends_with():
+    assert ScriptDirectory.from_config(_config()).get_current_head() == head()
