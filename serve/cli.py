@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from serve.commands.deferred import Deferred, deferred
-from serve.config import Settings
-from serve.deployments.environment import secure_ray
+from serve.commands.edge import require_registry, settings
 from serve.registry import ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -24,7 +22,11 @@ if TYPE_CHECKING:
 # Each command imports what it needs when it is called (ray and mlflow take seconds): `--help` answers at once.
 
 app = typer.Typer(
-    cls=Deferred, no_args_is_help=True, add_completion=False, help="Serve images with spatial control to many teams."
+    cls=Deferred,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The platform: images with spatial control, for many teams.",
 )
 models = typer.Typer(no_args_is_help=True, help="The registry: which model versions exist, which one is served.")
 app.add_typer(models, name="models")
@@ -39,18 +41,10 @@ console = Console()
 @app.command()
 def up() -> None:
     """Start the whole platform on this machine; Ctrl-C stops all of it."""
-    settings = Settings()
     _settle_environment()
-    secure_ray(settings.data_dir)
-    from serve.commands.status import live_line
-    from serve.deployments.platform import Platform, PlatformError
+    from serve.commands.up import up
 
-    try:
-        with live_line(settings, console) as show:
-            Platform(settings, partial(console.print, soft_wrap=True), show).run()
-    except PlatformError as error:
-        console.print(str(error), style="red", markup=False)
-        raise typer.Exit(1) from error
+    up(settings())
 
 
 @app.command()
@@ -58,12 +52,13 @@ def status() -> None:
     """Show what is served, what waits, what was made and what failed lately."""
     from serve.commands.status import status
 
-    status(Settings())
+    status(settings())
 
 
 @models.command("list")
 def list_models() -> None:
     """Show the versions of the served model, newest first, and which aliases they hold."""
+    require_registry(settings())
     with _registry() as registry:
         versions, numbers = registry.versions(), registry.aliases()
     table = Table("version", "aliases", "digest", "created")
@@ -106,7 +101,7 @@ def _registry() -> Iterator[Registry]:
     from serve.registry.registry import Registry, RegistryError
 
     try:
-        yield Registry.from_settings(Settings())
+        yield Registry.from_settings(settings())
     except RegistryError as error:
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(1) from error

@@ -11,7 +11,8 @@ from fastapi import FastAPI
 from serve.api.app import create_app
 from serve.api.connections import BOUNDS, Bounds, Connection
 from serve.api.streams import Streams
-from serve.config import Settings
+from serve.config import Settings, read_settings
+from serve.errors import OperatorError
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.database import open_database
 from serve.jobs.signals import open_signals
@@ -23,8 +24,19 @@ LAST_WORDS_S = 8  # for requests in flight when stopping; `cnserve up` waits 10.
 
 
 def main() -> None:
-    """Entry point."""
-    settings = Settings()
+    """Entry point; what the operator has to change is its last word."""
+    try:
+        run(read_settings())
+    except OperatorError as error:
+        raise SystemExit(str(error)) from error
+
+
+def run(settings: Settings) -> None:
+    """Serve as the settings have it, until told to stop.
+
+    Raises:
+        OperatorError: The database can't be used.
+    """
     configure_logging(settings.log_level)
     engine = open_database(settings.database_url)
     signals = open_signals(engine)

@@ -149,7 +149,9 @@ class Call(Generic[T]):
             UnexpectedAnswer: Something else did.
         """
         if isinstance(outcome, httpx.TransportError):
-            raise Unreachable(f"{self.method} {self.path}: {outcome or type(outcome).__name__}") from outcome
+            raise Unreachable(
+                f"{self.method} {_url(outcome, self.path)}: {outcome or type(outcome).__name__}"
+            ) from outcome
         if not outcome.is_success:
             raise from_answer(outcome)
         try:
@@ -226,6 +228,14 @@ def archive(job_id: str) -> Call[bytes]:
 def events(job_id: str, headers: Mapping[str, str]) -> Call[bytes]:
     """`GET /v1/jobs/{id}/events`: one connection, which is read as it comes."""
     return Call("GET", f"{_job(job_id)}/events", _content, headers=headers, read_s=LISTEN_S)
+
+
+def _url(error: httpx.TransportError, path: str) -> str:
+    """Where the request went; its path alone where the error does not know."""
+    try:
+        return str(error.request.url.copy_with(query=None))
+    except RuntimeError:
+        return path
 
 
 class _Files:

@@ -9,6 +9,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from serve.commands.edge import sentences
+
 
 def deferred(about: str) -> typer.Typer:
     """What stands for a group until it is called.
@@ -20,7 +22,10 @@ def deferred(about: str) -> typer.Typer:
 
 
 class Deferred(TyperGroup):
-    """Commands and groups; of a group made by `deferred`, `serve.commands.<name>.app` is the one that is called."""
+    """Commands and groups; of a group made by `deferred`, `serve.commands.<name>.app` is the one that is called.
+
+    What a command can't do is told as `edge.sentences` tells it.
+    """
 
     # The types are Click's, which Typer keeps to itself.
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
@@ -31,6 +36,11 @@ class Deferred(TyperGroup):
             group.name, group.help = name, command.help
             command = group
         return name, command, rest
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
+        """Run the command."""
+        with sentences():
+            return super().invoke(ctx)
 
 
 class _Stand(TyperGroup):

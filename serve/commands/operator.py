@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import getpass
 import re
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import typer
 from rich.console import Console
 
-from serve.config import Settings
-from serve.errors import ServeError
-from serve.jobs.database import open_database
-from serve.tenancy.declared import DeclarationError
-from serve.tenancy.tenancy import Tenancy
+from serve.commands.edge import settings
+from serve.jobs.database import open_database, read_database, require_database
+from serve.tenancy.keys import Keys
+from serve.tenancy.tenants import Tenants
 
 console = Console()
 
@@ -22,19 +24,32 @@ _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhd])", re.ASCII)
 
 
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The teams and keys of a database: `Tenancy` without what lets requests in, which takes longer to import."""
+
+    tenants: Tenants
+    keys: Keys
+
+
 @contextlib.contextmanager
-def tenancy() -> Iterator[Tenancy]:
-    """That of the database which the settings name; what goes wrong is told as a sentence, not as a traceback."""
-    settings = Settings()
+def books(access: Literal["read", "change", "make"]) -> Iterator[Books]:
+    """Those of the database which the settings name.
+
+    Args:
+        access: Only `make` makes a database where there is none, and only `read` takes one that is read-only.
+
+    Raises:
+        OperatorError: There is none, or it can't be used.
+    """
+    url = settings().database_url
+    if access == "change":
+        require_database(url)
+    engine = read_database(url) if access == "read" else open_database(url)
     try:
-        engine = open_database(settings.database_url)
-        try:
-            yield Tenancy.over(engine, settings)
-        finally:
-            engine.dispose()
-    except (DeclarationError, ServeError) as error:
-        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
+        yield Books(Tenants(engine, time.time), Keys(engine, time.time))
+    finally:
+        engine.dispose()
 
 
 def actor() -> str:

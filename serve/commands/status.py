@@ -6,15 +6,15 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from serve.api.status import StatusAnswer, answer
 from serve.config import Settings
-from serve.errors import ServeError
-from serve.jobs.database import StoreUnavailable, open_database
+from serve.errors import OperatorError
+from serve.jobs.database import StoreUnavailable, read_database
 from serve.jobs.store import READY, JobStore
+from serve.views.status import StatusAnswer, answer
 
 console = Console()
 
@@ -24,17 +24,17 @@ def status(settings: Settings) -> None:
 
     Args:
         settings: Of the platform.
+
+    Raises:
+        OperatorError: It has no database, or one that can't be used.
+        StoreUnavailable: The database does not answer.
     """
+    engine = read_database(settings.database_url)
     try:
-        engine = open_database(settings.database_url)
-        try:
-            store = JobStore(engine)
-            found = answer(store.overview(), store.locked(READY))
-        finally:
-            engine.dispose()
-    except ServeError as error:
-        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
+        store = JobStore(engine)
+        found = answer(store.overview(), store.locked(READY))
+    finally:
+        engine.dispose()
     show(found, console, time.time())
 
 
@@ -80,24 +80,32 @@ def line(found: StatusAnswer) -> str:
 
 
 @contextlib.contextmanager
-def live_line(settings: Settings, console: Console) -> Iterator[Callable[[], None]]:
-    """A line that stays below what else is said, and a call that makes it true; nothing where there is no terminal."""
+def live_line(settings: Settings, console: Console) -> Iterator[Callable[[str], None]]:
+    """A line that stays below what else is said, and a call that makes it true; nothing where there is no terminal.
+
+    The call takes what is waited for, which is the line then; without it the line says how the platform is doing.
+    """
     if not console.is_terminal:
-        yield lambda: None
+        yield lambda waited: None
         return
     with contextlib.ExitStack() as last, console.status("starting") as live:
         store: JobStore | None = None
 
-        def tell() -> None:
+        def tell(waited: str) -> None:
             nonlocal store
+            if waited:
+                live.update(waited)
+                return
             try:
-                if store is None:  # the platform makes the database while it starts
-                    engine = open_database(settings.database_url)
+                if store is None:
+                    engine = read_database(settings.database_url)
                     last.callback(engine.dispose)
                     store = JobStore(engine)
                 live.update(line(answer(store.overview(), store.locked(READY))))
             except StoreUnavailable:
                 live.update("the store is away")
+            except OperatorError as error:  # the platform makes the database while it starts, and says what it lacks
+                live.update(Text(str(error)))
 
         yield tell
 

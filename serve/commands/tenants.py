@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +10,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from serve.commands.operator import actor, console, tenancy
+from serve.commands.operator import actor, books, console
+from serve.jobs.database import NoDatabase
 from serve.tenancy.declared import read
 from serve.tenancy.tenants import Change, Tenant
 
@@ -19,20 +20,22 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command()
 def apply(
-    file: Annotated[Path, typer.Option("--file", "-f", help="YAML; docs/teams.md has one.", dir_okay=False)],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    file: Annotated[
+        Path, typer.Option("--file", "-f", help="YAML file of teams; docs/teams.md has one.", dir_okay=False)
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="No change: only show what would be.")] = False,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Remove teams that are not in the file, and their keys.")
+        bool, typer.Option("--prune", help="Removal of teams that are not in the file, and of their keys.")
     ] = False,
 ) -> None:
     """Make the platform say what a file declares, and show what changed. Running jobs and keys go on."""
-    with tenancy() as found:
-        declared = read(file)
-        if dry_run:
-            changes = found.tenants.compare(declared, prune=prune)
-        else:
-            changes = found.tenants.apply(declared, actor(), prune=prune)
-        left = {tenant.name for tenant in found.tenants.list()} - {tenant.name for tenant in declared}
+    declared = read(file)
+    if dry_run:
+        changes, standing = _dry(declared, prune)
+    else:
+        with books("make") as found:
+            changes, standing = found.tenants.apply(declared, actor(), prune=prune), found.tenants.list()
+    left = {tenant.name for tenant in standing} - {tenant.name for tenant in declared}
     for change in changes:
         would = "would be " if dry_run else ""
         _say(f"{change.name}: {would}{change.kind}{_differences(change)}")
@@ -45,13 +48,22 @@ def apply(
 @app.command("list")
 def list_tenants() -> None:
     """Show the teams with their weights and limits."""
-    with tenancy() as found:
+    with books("read") as found:
         teams = found.tenants.list()
     table = Table("tenant", "weight", "limits")
     for team in teams:
         limits = ", ".join(f"{name} {_text(value)}" for name, value in team.limits.to_json().items())
         table.add_row(team.name, f"{team.weight:g}", Text(limits or "none"))  # as it is: models stand in [brackets]
     console.print(table)
+
+
+def _dry(declared: Sequence[Tenant], prune: bool) -> tuple[Sequence[Change], Sequence[Tenant]]:
+    """What would change, and which teams there are: none where there is no database, which a dry run does not make."""
+    try:
+        with books("read") as found:
+            return found.tenants.compare(declared, prune=prune), found.tenants.list()
+    except NoDatabase:
+        return [Change(tenant.name, None, tenant) for tenant in declared], []
 
 
 def _say(line: str) -> None:

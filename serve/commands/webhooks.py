@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from serve.config import Settings
-from serve.webhooks.sign import master_secret, tenant_secret
+from serve.commands.edge import settings
+from serve.errors import OperatorError
+from serve.webhooks.sign import has_secret, master_secret, tenant_secret
 
 app = typer.Typer(no_args_is_help=True)
 console = Console()
@@ -21,7 +22,16 @@ def webhooks() -> None:
 
 @app.command()
 def secret(
-    tenant: Annotated[str, typer.Argument(help="Of which team.")],
+    tenant: Annotated[str, typer.Argument(help="Name of the team.")],
 ) -> None:
     """Print the secret that a team's webhooks are signed with. Give it to that team, and to nobody else."""
-    console.print(tenant_secret(master_secret(Settings()), tenant), highlight=False, soft_wrap=True)
+    found = settings()
+    if not has_secret(found):
+        raise OperatorError(
+            f"There is no secret of webhooks in {found.data_dir.resolve()}: set CN_DATA_DIR to the platform's folder, "
+            "set CN_WEBHOOK_SECRET, or run `cnserve up`, which makes one."
+        )
+    try:
+        console.print(tenant_secret(master_secret(found), tenant), highlight=False, soft_wrap=True)
+    except ValueError as error:
+        raise OperatorError(str(error)) from error

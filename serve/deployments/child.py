@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from serve.errors import OperatorError
+
 SOON_S = 10.0
-"""A process that ends within this time of its start has failed to start."""
+"""A process that ends within this time of its start has failed to start, and so has one that never answered."""
 
 FAILED_STARTS = 3
 """In a row; after so many it is the person at the terminal who has to change something."""
 
+LAST_LINES = 5
 
-class ChildFailed(RuntimeError):
+
+class ChildFailed(OperatorError, RuntimeError):
     """The process ends whenever it is started; the message has its last lines."""
 
 
@@ -25,14 +30,22 @@ class Child:
         name: For messages.
         command: What to run.
         log: Where its output goes.
+        answers: Whether it does what it was started for; asked until it does.
         clock: Monotonic seconds.
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], log: Path, clock: Callable[[], float] = time.monotonic
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        answers: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name, self._command, self._log, self._clock = name, list(command), log, clock
+        self._answers = answers
         self._failed_starts = 0
+        self._good = self._ever = False
         self._start()
 
     def look(self) -> bool:
@@ -42,15 +55,19 @@ class Child:
             Whether it had.
 
         Raises:
-            ChildFailed: It ended soon after its start, several times in a row.
+            ChildFailed: It ended before it ever answered, or failed to start several times in a row.
         """
         code = self._process.poll()
         if code is None:
+            if not self._good and self._answers():
+                self._good = self._ever = True
             return False
-        self._failed_starts = self._failed_starts + 1 if self._clock() - self._began < SOON_S else 0
-        if self._failed_starts == FAILED_STARTS:
-            tail = self._log.read_text(errors="replace").splitlines()[-5:]
-            raise ChildFailed("\n".join([f"The {self._name} ended with code {code}. Its last lines:", *tail]))
+        failed = not self._good or self._clock() - self._began < SOON_S
+        self._failed_starts = self._failed_starts + 1 if failed else 0
+        if self._failed_starts == FAILED_STARTS or not self._ever:
+            raise ChildFailed(
+                "\n".join([f"The {self._name} ended with code {code}: {self._log} has more.", *self._tail()])
+            )
         self._start()
         return True
 
@@ -67,3 +84,22 @@ class Child:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         self._began = self._clock()
+        self._good = False
+
+    def _tail(self) -> list[str]:
+        """The last lines of the log, as a person reads them: without the steps of a traceback."""
+        lines = self._log.read_text(errors="replace").splitlines()
+        said = [_spoken(line) for line in lines[-50:] if line.strip() and not line.startswith((" ", "Traceback "))]
+        return said[-LAST_LINES:]
+
+
+def _spoken(line: str) -> str:
+    """What a line of the log says: of JSON the message and what the exception came to, of another itself."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(entry, dict) or "message" not in entry:
+        return line
+    *_, reason = ["", *str(entry.get("exception", "")).strip().splitlines()]
+    return f"{entry['message']}{f': {reason}' if reason else ''}"

@@ -7,9 +7,19 @@ import os
 import secrets
 from pathlib import Path
 
+PATIENCE = {
+    "RAY_raylet_start_wait_time_s": "600",
+    "RAY_gcs_server_port_wait_time_s": "600",
+    "RAY_worker_register_timeout_seconds": "600",
+    "RAY_agent_register_timeout_ms": "600000",
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "600",
+}
+"""How long Ray waits for its own processes: its half a minute is too short on a machine with much else to do. Whoever
+starts the platform sees what is waited for, and can interrupt it."""
+
 
 def secure_ray(folder: Path) -> None:
-    """Turn Ray's token on, with a token of this platform that only its owner can read, and its statistics off.
+    """Turn Ray's token on, with a token of this platform that only its owner can read, its statistics off; be patient.
 
     Args:
         folder: Where the token is kept; Ray's own default would be readable by everyone on the machine.
@@ -18,6 +28,8 @@ def secure_ray(folder: Path) -> None:
     token = folder.resolve() / "ray-token"
     with contextlib.suppress(FileExistsError), open(token, "x", opener=_for_owner_only) as file:
         file.write(secrets.token_hex(32))
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
     os.environ.update(
         RAY_AUTH_MODE="token",
         RAY_AUTH_TOKEN_PATH=str(token),

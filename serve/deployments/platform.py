@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import http.client
 import json
 import logging
 import os
@@ -11,31 +11,29 @@ import signal
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import ray
 from ray import serve as ray_serve
 from ray._private.metrics_agent import PrometheusServiceDiscoveryWriter
+from ray.exceptions import RayError
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
-from serve.config import Settings
-from serve.deployments.child import Child, ChildFailed
+from serve.config import JOBS, Settings
+from serve.deployments.child import Child
+from serve.deployments.ground import LAST_ROOM, DataFolder, PlatformError, ray_folder
 from serve.deployments.names import BUILDER, NAME, POLICY
-from serve.errors import ServeError
-from serve.jobs.database import open_database
+from serve.jobs.database import StoreUnavailable, open_database
 from serve.tenancy.demo import FILE, TENANT, ready_key
 from serve.tenancy.tenancy import Tenancy
 
 SHOW_EVERY_S = 2.0
+STOPS = (signal.SIGINT, signal.SIGTERM)
 SMALL_OBJECT_STORE = 256 << 20  # bytes; the pictures in flight, on a machine that also samples
-
-
-class PlatformError(RuntimeError):
-    """The platform could not start; the message says what to change."""
 
 
 class Platform:
@@ -43,25 +41,38 @@ class Platform:
 
     Args:
         settings: Of the platform.
+        folder: Its data folder, which is held.
         say: Prints one line for the person at the terminal.
         show: Called now and then while it runs: the line that stays says how it is doing.
+        waited: Called every second while the start waits for something, with what that is and for how many seconds.
     """
 
-    def __init__(self, settings: Settings, say: Callable[[str], None], show: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        folder: DataFolder,
+        say: Callable[[str], None],
+        show: Callable[[], None] = lambda: None,
+        waited: Callable[[str, float], None] = lambda what, seconds: None,
+    ) -> None:
         self._settings = settings
+        self._folder = folder
         self._say = say
         self._show = show
-        self._logs = settings.data_dir / "logs"
+        self._waited = waited
+        self._logs = folder.path / "logs"
         self._api: Child | None = None
         self._key: str | None = None
+        self._full = False
 
     def run(self) -> None:
         """Start, serve until interrupted, stop.
 
         Raises:
-            PlatformError: A process ended that should not have, or the data folder is in use.
+            OperatorError: A process ended that should not have, or the data folder was removed or is full.
         """
-        with _one_per_folder(self._settings.data_dir), _signals() as stop:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        with _signals() as stop, quiet(self._logs / "ray.log"):
             began = time.monotonic()
             try:
                 self._start(stop)
@@ -69,6 +80,8 @@ class Platform:
                     self._say(f"Ready after {time.monotonic() - began:.0f} s: {self.url} (docs at {self.url}/docs)")
                     self._say_key()
                 self._watch(stop)
+            except RayError as error:
+                raise PlatformError(f"Ray ended: {_last_line(str(error))}. {self._ray_logs}") from error
             finally:
                 self._stop()
 
@@ -77,23 +90,53 @@ class Platform:
         """Where the api answers."""
         return f"http://{self._settings.host}:{self._settings.port}"
 
+    @property
+    def _ray_logs(self) -> str:
+        return f"Its logs: {self._logs / 'ray.log'}, {ray_folder() / 'ray' / 'session_latest' / 'logs'}"
+
     def _start(self, stop: threading.Event) -> None:
-        self._logs.mkdir(parents=True, exist_ok=True)
         self._say("Starting the api, the registry and Ray ...")
         self._key = self._ready_key()
-        self._api = Child("api", [sys.executable, "-m", "serve.api"], self._logs / "api.log")
+        if self._settings.database is None:
+            self._folder.watch(JOBS)
+        command = [sys.executable, "-m", "serve.api"]
+        self._api = Child("api", command, self._logs / "api.log", partial(_is_good, f"{self.url}/healthz"))
         # Importing MLflow and making its database take seconds; Ray starts meanwhile.
         registrar = threading.Thread(target=self._register_demo, name="registrar", daemon=True)
         registrar.start()
-        start_ray()
-        declare(gpus_of_sampler(self._settings))
-        self._wait_until_deployed(stop)
-        registrar.join()
-        self._say("Loading and warming the model ...")
-        while not stop.wait(0.5):
-            self._check_api()
-            if _is_ready(self.url):
-                return
+        with self._waiting("starting Ray", stop):
+            self._start_ray(stop)
+        with self._waiting("starting the deployments", stop):
+            self._wait_until_deployed(stop)
+        with self._waiting("registering the model", stop):
+            while registrar.is_alive() and not stop.wait(0.1):
+                pass
+        if not stop.is_set():
+            self._say("Loading and warming the model ...")
+        with self._waiting("loading and warming the model", stop):
+            while not stop.wait(0.5):
+                self._check(starting=True)
+                if _is_good(f"{self.url}/readyz"):
+                    return
+
+    def _start_ray(self, stop: threading.Event) -> None:
+        """Start Ray, unless a stop is asked for before it has begun.
+
+        Raises:
+            PlatformError: It does not start; says where its logs are.
+        """
+        if stop.is_set():
+            return
+        try:
+            start_ray()
+            declare(gpus_of_sampler(self._settings))
+        except SystemExit:  # SIGTERM, which Ray takes for itself
+            stop.set()
+        except Exception as error:
+            # Ray raises what comes to hand, `Exception` itself among it.
+            raise PlatformError(f"Ray could not be started: {_last_line(str(error))}. {self._ray_logs}") from error
+        finally:
+            listen(stop)
 
     def _wait_until_deployed(self, stop: threading.Event) -> None:
         """Wait until every deployment has what it should have.
@@ -107,19 +150,42 @@ class Platform:
             if application.status == "RUNNING":
                 return
             if application.status == "DEPLOY_FAILED":
-                raise PlatformError(f"Ray could not start the deployments.\n{application.message}")
-            self._check_api()
+                print(application.message, file=sys.stderr)  # whole in the log
+                reason = _last_line(application.message)
+                raise PlatformError(f"Ray could not start the deployments: {reason}. {self._ray_logs}")
+            self._check(starting=True)
+
+    @contextlib.contextmanager
+    def _waiting(self, what: str, stop: threading.Event | None = None) -> Iterator[None]:
+        """Tell every second what is waited for, from another thread: some waits are inside a call of Ray's."""
+        over = threading.Event()
+        began = time.monotonic()
+
+        def tell() -> None:
+            while not over.wait(1):
+                stopping = stop is not None and stop.is_set()
+                self._waited(f"{what}, then stopping" if stopping else what, time.monotonic() - began)
+
+        teller = threading.Thread(target=tell, name="teller", daemon=True)
+        teller.start()
+        try:
+            yield
+        finally:
+            over.set()
+            teller.join()
 
     def _ready_key(self) -> str | None:
         """A key for a first request, where no team was declared.
 
         Raises:
-            PlatformError: The database does not answer.
+            OperatorError: The database does not answer, or can't be used.
         """
         try:
             database = open_database(self._settings.database_url)
-        except ServeError as error:
-            raise PlatformError(str(error)) from error
+        except StoreUnavailable as error:
+            raise PlatformError(
+                f"{error} {_last_line(str(error.__cause__))}: start the database of CN_DATABASE, or set another."
+            ) from error
         try:
             tenancy = Tenancy.over(database, self._settings)
             return ready_key(tenancy.tenants, tenancy.keys, self._settings.data_dir)
@@ -138,25 +204,37 @@ class Platform:
     def _watch(self, stop: threading.Event) -> None:
         shown = float("-inf")
         while not stop.wait(0.5):
-            self._check_api()
+            self._check()
             if time.monotonic() - shown >= SHOW_EVERY_S:
                 shown = time.monotonic()
                 self._show()
 
     def _stop(self) -> None:
         self._say("Stopping ...")
-        if self._api is not None:
-            self._api.stop()
-        if ray.is_initialized():
-            ray_serve.shutdown()
-            ray.shutdown()
+        with self._waiting("stopping"):
+            if self._api is not None:
+                self._api.stop()
+            if ray.is_initialized():
+                with contextlib.suppress(RayError):  # what has ended already need not be told to
+                    ray_serve.shutdown()
+                ray.shutdown()
 
-    def _check_api(self) -> None:
-        try:
-            if self._api is not None and self._api.look():
-                self._say("The api had ended and was started again.")
-        except ChildFailed as error:
-            raise PlatformError(str(error)) from error
+    def _check(self, starting: bool = False) -> None:
+        """Look whether the api, the data folder and its disk are as they should be.
+
+        Raises:
+            ChildFailed: The api can't be started.
+            PlatformError: The folder is gone; or its disk is full, so that the start would never end.
+        """
+        full = self._folder.look() < LAST_ROOM
+        if full and not self._full:
+            words = f"The disk of {self._folder.path} is full: make room there"
+            if starting:
+                raise PlatformError(f"{words}, or set CN_DATA_DIR to a folder on another disk.")
+            self._say(f"{words}, jobs fail until there is some.")
+        self._full = full
+        if self._api is not None and self._api.look():
+            self._say("The api had ended and was started again.")
 
     def _register_demo(self) -> None:
         from controlnet.bundle import DEMO
@@ -219,22 +297,30 @@ def gpus_of_sampler(settings: Settings) -> float:
 
 
 @contextlib.contextmanager
-def _one_per_folder(folder: Path) -> Iterator[None]:
-    """Two platforms over one SQLite folder would steal each other's jobs and ports."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
+def quiet(log: Path) -> Iterator[None]:
+    """Have what is written to standard error go to the end of a file meanwhile, that of libraries in C++ included.
+
+    Ray writes there what is no news: that its controller, which was told to end, has ended; what may have killed a
+    process.
+    """
+    sys.stderr.flush()
+    with log.open("ab") as file:
+        kept = os.dup(2)
+        os.dup2(file.fileno(), 2)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PlatformError(f"Another platform runs on {folder.resolve()}; set CN_DATA_DIR to a folder.") from None
-        yield
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 @contextlib.contextmanager
 def _signals() -> Iterator[threading.Event]:
     """SIGINT and SIGTERM ask for a stop instead of tearing the stack down half-way."""
     stop = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in STOPS}
+    listen(stop)
     try:
         yield stop
     finally:
@@ -242,9 +328,22 @@ def _signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _is_ready(url: str) -> bool:
+def listen(stop: threading.Event) -> None:
+    """Have the signals that ask for a stop set `stop`; once more after Ray, which has SIGTERM end the process."""
+    for number in STOPS:
+        signal.signal(number, lambda *_: stop.set())
+
+
+def _is_good(url: str) -> bool:
+    """Whether it is answered by 200."""
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:
+        with urllib.request.urlopen(url, timeout=2) as answer:
             return bool(json.load(answer))
-    except (urllib.error.URLError, OSError):
+    except (OSError, ValueError, http.client.HTTPException):
         return False
+
+
+def _last_line(text: str) -> str:
+    """What an error comes to: the last line of its text, without a full stop."""
+    *_, last = ["no reason is given", *filter(None, map(str.strip, text.splitlines()))]
+    return last.rstrip(".")

@@ -56,6 +56,40 @@ def test_jobs_are_listed(api: Api) -> None:
     assert str(api.requests[0].url) == "http://127.0.0.1:8000/v1/jobs?state=queued&state=running&limit=5"
 
 
+WHOLE = "job_0199a228f31d" + "ab" * 10
+
+
+def test_ids_are_whole_on_a_line_of_80(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    long = JOB | {"id": WHOLE, "state": "succeeded", "progress": {"steps": [100] * 12, "of": 100}}
+    api.script = [ok({"jobs": [long], "next": None})]
+    header, line = jobs("list").output.splitlines()
+    assert line.split()[:3] == [WHOLE, "succeeded", "1200/1200"]
+    assert header.split() == ["job", "state", "progress", "created", "prompt"]
+
+
+def test_the_beginning_of_an_id_is_enough(api: Api) -> None:
+    api.script = [ok({"jobs": [JOB | {"id": WHOLE}, JOB], "next": None}), ok(JOB)]
+    assert jobs("show", WHOLE[:16]).exit_code == 0
+    assert api.requests[1].url.path == f"/v1/jobs/{WHOLE}"
+
+
+def test_the_beginning_of_several_ids_is_not(api: Api) -> None:
+    api.script = [ok({"jobs": [JOB | {"id": WHOLE}, JOB | {"id": f"{WHOLE[:-1]}0"}], "next": None})]
+    result = jobs("cancel", WHOLE[:16])
+    assert (result.exit_code, result.output) == (
+        1,
+        f"{WHOLE[:16]} is the beginning of 2 jobs: write more of the id\n",
+    )
+
+
+def test_a_key_that_is_missing_is_told_with_its_variable(api: Api) -> None:
+    api.script = [problem(401, "unauthenticated", title="Who asks is not known")]
+    result = jobs("list")
+    assert result.exit_code == 1
+    assert "set CN_KEY to a key of your team: `cnserve keys create TENANT`" in result.output
+
+
 def test_a_job_of_a_newer_api_is_listed_with_the_others(api: Api) -> None:
     strange = JOB | {"id": "job_2", "state": "paused", "kind": "upscale", "priority": "urgent"}
     api.script = [ok({"jobs": [strange, JOB], "next": None})]
@@ -175,7 +209,11 @@ def test_what_the_api_refuses_is_told_with_what_to_quote(api: Api) -> None:
 def test_an_api_that_is_not_there_is_told(api: Api) -> None:
     api.script = [httpx.ConnectError("Connection refused")]
     result = jobs("list")
-    assert (result.exit_code, result.output) == (1, "GET /v1/jobs: Connection refused\n")
+    assert (result.exit_code, result.output) == (
+        1,
+        "GET http://127.0.0.1:8000/v1/jobs: Connection refused (start the platform with `cnserve up`, or set CN_URL to "
+        "where it is)\n",
+    )
 
 
 def test_url_and_key_come_from_the_settings(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

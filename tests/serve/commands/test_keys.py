@@ -97,6 +97,12 @@ def test_keys_are_listed_without_secrets(tenancy):
     assert red[14:] not in everybodys
 
 
+def test_ids_are_whole_on_a_line_of_80(tenancy, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    key = made("create", "red", "--name", "a long name of what uses it " * 4, "--expires-in", "90d")
+    assert key[3:13] in keys("list").output
+
+
 def test_the_audit_log_says_who_sat_at_the_shell(tenancy):
     key = made("create", "red")
     keys("revoke", key[3:13])

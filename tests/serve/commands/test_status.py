@@ -10,13 +10,13 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from serve.api.status import Line, Made, Oldest, ServedVersion, StatusAnswer
 from serve.cli import app
 from serve.commands.status import line, live_line, show, spoken
 from serve.config import Settings
 from serve.jobs.database import open_database
 from serve.jobs.spec import JobSpec
 from serve.jobs.store import JobStore, ModelVersion
+from serve.views.status import Line, Made, Oldest, ServedVersion, StatusAnswer
 
 FOUND = StatusAnswer(
     ready=True,
@@ -63,7 +63,8 @@ def test_a_store_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CN_DATABASE", "postgresql+psycopg://nobody@127.0.0.1:1/none")
     result = CliRunner().invoke(app, ["status"])
     assert result.exit_code == 1
-    assert "Traceback" not in result.output
+    assert result.output.startswith("The store is not reachable. (connection")
+    assert result.output.endswith("; CN_DATABASE names it)\n")
 
 
 def test_a_line_says_it_in_a_few_words() -> None:
@@ -74,14 +75,21 @@ def test_the_line_stays_on_a_terminal(store: JobStore) -> None:
     submit(store)
     screen = io.StringIO()
     with live_line(Settings(), Console(file=screen, force_terminal=True, width=120)) as tell:
-        tell()
+        tell("")
     assert "not ready · 1 waiting" in screen.getvalue()
+
+
+def test_the_line_says_what_is_waited_for(store: JobStore) -> None:
+    screen = io.StringIO()
+    with live_line(Settings(), Console(file=screen, force_terminal=True, width=120)) as tell:
+        tell("starting Ray: 3 s")
+    assert "starting Ray: 3 s" in screen.getvalue()
 
 
 def test_nothing_is_drawn_where_there_is_no_terminal(store: JobStore) -> None:
     screen = io.StringIO()
     with live_line(Settings(), Console(file=screen)) as tell:
-        tell()
+        tell("")
     assert screen.getvalue() == ""
 
 

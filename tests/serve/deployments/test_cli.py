@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-import serve.deployments.platform
 import serve.registry.registry
 from serve.cli import app
-from serve.deployments.platform import PlatformError
 from serve.registry.registry import RegisteredVersion, RegistryError
 
 
@@ -42,8 +40,10 @@ class Registry:
 
 
 @pytest.fixture(autouse=True)
-def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
+def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Registry]:
     registry = Registry()
+    monkeypatch.setenv("CN_DATA_DIR", str(tmp_path))
+    (tmp_path / "mlflow.db").touch()
     monkeypatch.setattr(serve.registry.registry.Registry, "from_settings", lambda settings: registry)
     before = dict(os.environ)
     yield registry
@@ -62,6 +62,13 @@ def test_models_are_listed_newest_first_with_their_aliases(registry: Registry) -
     assert "sha256:2" in first
     assert "champion" not in first
     assert "challenger, champion" in second
+
+
+def test_a_registry_that_nobody_made_is_not_made_by_a_look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CN_DATA_DIR", str(tmp_path / "elsewhere"))
+    result = cnserve("models", "list")
+    assert (result.exit_code, "set CN_DATA_DIR" in result.output) == (1, True)
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_bundle_is_pushed(registry: Registry, tmp_path: Path) -> None:
@@ -92,13 +99,3 @@ def test_a_version_is_promoted_to_another_alias(registry: Registry) -> None:
 def test_what_the_registry_refuses_is_told_in_its_words() -> None:
     result = cnserve("models", "promote", "9")
     assert (result.exit_code, result.output) == (1, "demo has no version 9 [or so].\n")
-
-
-def test_a_platform_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def run(self: object) -> None:
-        raise PlatformError("Another platform runs.")
-
-    monkeypatch.setenv("CN_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(serve.deployments.platform.Platform, "run", run)
-    result = cnserve("up")
-    assert (result.exit_code, result.output) == (1, "Another platform runs.\n")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
 
+import serve.deployments.platform
 from serve.config import Settings
 from serve.deployments.environment import secure_ray
-from serve.deployments.platform import Platform, PlatformError, _one_per_folder, _signals
+from serve.deployments.ground import DataFolder, PlatformError
+from serve.deployments.platform import Platform, _signals, listen, quiet
 from serve.jobs.database import open_database
 from serve.tenancy.tenancy import Tenancy
 from serve.tenancy.tenants import Tenant
@@ -54,21 +57,17 @@ def test_ray_sends_no_statistics(tmp_path: Path, environment: dict[str, str]) ->
     assert environment["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
-def test_a_folder_has_one_platform(tmp_path: Path) -> None:
-    with _one_per_folder(tmp_path), pytest.raises(PlatformError, match="CN_DATA_DIR"), _one_per_folder(tmp_path):
-        pass
-
-
-def test_a_folder_is_free_when_its_platform_has_ended(tmp_path: Path) -> None:
-    for _ in range(2):
-        with _one_per_folder(tmp_path):
-            pass
+def test_ray_waits_for_its_processes_for_long(tmp_path: Path, environment: dict[str, str]) -> None:
+    environment["RAY_worker_register_timeout_seconds"] = "7"
+    secure_ray(tmp_path)
+    assert int(environment["RAY_raylet_start_wait_time_s"]) >= 300
+    assert environment["RAY_worker_register_timeout_seconds"] == "7"  # whoever says otherwise is heard
 
 
 def said(settings: Settings) -> str:
     """What the terminal shows of keys."""
     lines: list[str] = []
-    platform = Platform(settings, lines.append)
+    platform = Platform(settings, DataFolder(settings.data_dir, 0), lines.append)
     platform._key = platform._ready_key()
     platform._say_key()
     return "\n".join(lines)
@@ -110,8 +109,101 @@ def test_a_signal_asks_for_a_stop(number: signal.Signals) -> None:
         assert stop.is_set()
 
 
+def test_ray_does_not_keep_the_signals_that_it_takes() -> None:
+    with _signals() as stop:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as Ray does while it starts
+        listen(stop)
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.is_set()
+
+
 def test_signals_are_as_before_afterwards() -> None:
     before = signal.getsignal(signal.SIGINT)
     with _signals():
         pass
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Platform:
+    settings = Settings(data_dir=tmp_path, _env_file=None)
+    return Platform(settings, DataFolder(tmp_path, 0), lambda line: None)
+
+
+def test_what_ray_fails_with_is_a_sentence_that_names_its_logs(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    def fail() -> None:
+        raise Exception("Traceback:\n  something\nThe node timed out.\n")
+
+    environment["RAY_TMPDIR"] = "/elsewhere"
+    monkeypatch.setattr(serve.deployments.platform, "start_ray", fail)
+    with _signals() as stop, pytest.raises(PlatformError) as caught:
+        platform._start_ray(stop)
+    assert str(caught.value) == (
+        "Ray could not be started: The node timed out. "
+        f"Its logs: {tmp_path}/logs/ray.log, /elsewhere/ray/session_latest/logs"
+    )
+
+
+def test_a_sigterm_while_ray_starts_asks_for_a_stop(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end() -> None:
+        raise SystemExit(signal.SIGTERM)
+
+    monkeypatch.setattr(serve.deployments.platform, "start_ray", end)
+    with _signals() as stop:
+        platform._start_ray(stop)
+        assert stop.is_set()
+
+
+def test_ray_is_not_started_after_a_stop(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[bool] = []
+    monkeypatch.setattr(serve.deployments.platform, "start_ray", lambda: started.append(True))
+    stop = threading.Event()
+    stop.set()
+    platform._start_ray(stop)
+    assert started == []
+
+
+def test_what_is_waited_for_is_told_until_it_is_there(tmp_path: Path) -> None:
+    told: list[tuple[str, float]] = []
+    heard = threading.Event()
+
+    def waited(what: str, seconds: float) -> None:
+        told.append((what, seconds))
+        heard.set()
+
+    settings = Settings(data_dir=tmp_path, _env_file=None)
+    platform = Platform(settings, DataFolder(tmp_path, 0), lambda line: None, waited=waited)
+    before = threading.active_count()
+    with platform._waiting("starting Ray"):
+        assert heard.wait(30)
+    assert told[0][0] == "starting Ray"
+    assert told[0][1] >= 1
+    assert threading.active_count() == before
+
+
+def test_a_start_ends_where_the_disk_is_full(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DataFolder, "look", lambda folder: 0)
+    with pytest.raises(PlatformError, match=f"The disk of {tmp_path} is full"):
+        platform._check(starting=True)
+
+
+def test_a_disk_that_is_full_later_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    settings = Settings(data_dir=tmp_path, _env_file=None)
+    platform = Platform(settings, DataFolder(tmp_path, 0), lines.append)
+    for left in (0, 0, 1 << 30, 0):
+        monkeypatch.setattr(DataFolder, "look", lambda folder, left=left: left)
+        platform._check()
+    assert lines == [f"The disk of {tmp_path} is full: make room there, jobs fail until there is some."] * 2
+
+
+def test_standard_error_goes_to_a_file_and_comes_back(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with quiet(tmp_path / "ray.log"):
+        os.write(2, b"infinite retries\n")
+    os.write(2, b"after\n")
+    assert (tmp_path / "ray.log").read_bytes() == b"infinite retries\n"
+    assert capfd.readouterr().err == "after\n"

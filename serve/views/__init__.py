@@ -1,0 +1,1 @@
+"""What the API and the commands show alike, as JSON says it; no HTTP."""
