@@ -17,7 +17,7 @@ import typer
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from controlnet.annotators import ANNOTATORS, find, fit, make_map, namesake, natural_resolution
 from controlnet.annotators.annotator import Picture
@@ -136,7 +136,8 @@ def inspect(
     except BundleError as error:
         _fail(error)
     manifest = opened.manifest
-    table = Table(show_header=False, box=None)
+    # A digest is whole on a line of 80.
+    table = Table("", Column(overflow="fold"), show_header=False, box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_row("model", f"{manifest.name} {manifest.version}, {manifest.licence}")
     table.add_row("digest", opened.digest)
     table.add_row("size", f"{opened.nbytes / 1e6:.1f} MB in {len(manifest.files)} files, all as listed")

@@ -151,6 +151,12 @@ class Made:
         return cls(dict(sorted(images.items())), maps)
 
 
+def _steps(job: Job, progress: Mapping[str, Any]) -> list[int]:
+    """Those done by each image. Of what came last the end is told alone, so of a job that succeeded they are all."""
+    steps: list[int] = progress["steps"]
+    return [progress["of"]] * len(steps) if job.state == "succeeded" else steps
+
+
 def describe(store: JobStore, job: Job) -> JobAnswer:
     """All that a client may know. Reads from the store, so it belongs in a thread."""
     made = Made.by(store, job)
@@ -165,7 +171,7 @@ def describe(store: JobStore, job: Job) -> JobAnswer:
         predicted_s=None if standing is None else standing.predicted_s,
         priority=job.priority,
         deadline=job.deadline,
-        progress=None if progress is None else ProgressAnswer(steps=progress["steps"], of=progress["of"]),
+        progress=None if progress is None else ProgressAnswer(steps=_steps(job, progress), of=progress["of"]),
         n=job.spec.n,
         parameters=parameters(job.spec),
         model=ModelAnswer(name=job.model.name, version=job.model.version, digest=job.model.digest),

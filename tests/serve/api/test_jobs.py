@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from serve.errors import InvalidRequest
 from serve.jobs.spec import ControlSpec, JobSpec
-from serve.jobs.store import JobStore, ServedModel, StoredImage, StoredMap
+from serve.jobs.store import JobResult, JobStore, ServedModel, StoredImage, StoredMap
 from tests.serve.api.conftest import TENANT, Worker, canny, connected, field_of, picture, problem_of
 
 URL = "/v1/jobs"
@@ -85,6 +85,17 @@ async def test_a_running_job_shows_its_progress(client: httpx.AsyncClient, store
     answer = (await client.get(f"{URL}/{job.id}")).json()
     assert (answer["state"], answer["progress"]) == ("running", {"steps": [3], "of": 5})
     assert answer["position"] is None
+
+
+async def test_a_job_that_succeeded_has_done_all_its_steps(
+    client: httpx.AsyncClient, store: JobStore, model: ServedModel
+) -> None:
+    job = store.submit(TENANT, SPEC, model)
+    (lease,) = store.claim("worker", 30, 1)
+    store.progress([(lease, {"steps": [3], "of": 5})])
+    store.succeed(lease, JobResult((StoredImage("demo/ab/cd.png", 1, 64, 64),), (), {}))
+    answer = (await client.get(f"{URL}/{job.id}")).json()
+    assert (answer["state"], answer["progress"]) == ("succeeded", {"steps": [5], "of": 5})
 
 
 async def test_a_running_job_shows_what_is_done(client: httpx.AsyncClient, store: JobStore, model: ServedModel) -> None:
