@@ -8,7 +8,7 @@ PARALLEL := -n auto --no-loadscope-reorder  # one process a core; tests/conftest
 unexport PYTHONDONTWRITEBYTECODE # tests are compiled once, not in each process of each run
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services run quick test test-full test-gpu infra-check faults load bench bench-serve fairness capacity scaling bench-gpu mutants coverage check audit format lock clean
+.PHONY: help setup services run quick test test-full test-gpu infra-check faults load bench bench-serve fairness capacity scaling bench-gpu mutants coverage check audit format lock clean forget
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}'
@@ -103,5 +103,11 @@ format: setup ## Format the code
 lock: setup ## Write constraints.txt from what is installed (names and versions only)
 	$(BIN)/pip freeze --exclude-editable | sed -E 's/ @ .*//; s/\+cpu$$//' > constraints.txt
 
-clean: ## Forget the environment and everything the platform stored here
-	rm -rf $(VENV) data
+clean: ## Remove the environment, which `make setup` makes again; what the platform stored stays
+	rm -rf $(VENV)
+
+forget: ## Remove what the platform stored in ./data, after a question: registry, keys, jobs, pictures
+	@test -d data || { echo "There is no ./data."; exit 1; }
+	@read -r -p "Remove $$(du -sh data | cut -f1) in $(CURDIR)/data: registry, keys, jobs and pictures? Type yes: " answer && \
+	  test "$$answer" = yes || { echo "Nothing was removed."; exit 1; }
+	rm -rf data

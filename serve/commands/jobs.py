@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from serve.client import Client, ClientError, Control, Job, Parameters, Progress, State, Unreachable
+from serve.client import Client, ClientError, Control, Job, Parameters, Progress, Retries, State, Unreachable
 from serve.commands.edge import settings
 from serve.config import Settings
 from serve.errors import ServeError, Unauthenticated
@@ -26,6 +26,9 @@ console = Console()
 _BEGINNING = re.compile(r"job_[0-9a-f]{8,31}", re.ASCII)
 LOOKED_THROUGH = 200
 """Newest jobs among which the beginning of an id is looked for."""
+
+BRIEF, PATIENT = Retries(attempts=3), Retries()
+"""Who asks is told within seconds that nobody answers; who waits for a job's end waits for a restart, too."""
 
 JobId = Annotated[
     str, typer.Argument(metavar="JOB", help="Id of a job, job_...; its beginning is enough where only one job has it.")
@@ -59,7 +62,7 @@ def show(job: JobId) -> None:
 @app.command()
 def watch(job: JobId) -> None:
     """Wait for a job's end with a bar; succeed if the job did."""
-    with _client() as client:
+    with _client(PATIENT) as client:
         _told(client.wait(_whole(client, job), progress=True))
 
 
@@ -115,7 +118,7 @@ def submit(
     given: dict[str, Any] = {"n": n, "steps": steps, "seed": seed, "resolution": resolution, "deadline_s": deadline}
     given["priority"] = "batch" if batch else None
     parameters: Parameters = {name: value for name, value in given.items() if value is not None}  # type: ignore[assignment]
-    with _client() as client:
+    with _client(PATIENT if wait else BRIEF) as client:
         job = client.submit(prompt, controls=controls, webhook=webhook, idempotency_key=key, **parameters)
         console.print(job.id)
         if wait:
@@ -123,11 +126,11 @@ def submit(
 
 
 @contextlib.contextmanager
-def _client() -> Iterator[Client]:
+def _client(retries: Retries | None = None) -> Iterator[Client]:
     """What goes wrong is told as a sentence, not as a traceback."""
     found = settings()
     try:
-        with Client(found.api_url, _key(found)) as client:
+        with Client(found.api_url, _key(found), retries=retries or BRIEF) as client:
             yield client
     except Unauthenticated as error:
         notes = getattr(error, "__notes__", ())

@@ -32,6 +32,7 @@ from serve.tenancy.demo import FILE, TENANT, ready_key
 from serve.tenancy.tenancy import Tenancy
 
 SHOW_EVERY_S = 2.0
+TELL_EVERY_S = 1.0  # what is waited for
 STOPS = (signal.SIGINT, signal.SIGTERM)
 SMALL_OBJECT_STORE = 256 << 20  # bytes; the pictures in flight, on a machine that also samples
 
@@ -162,7 +163,7 @@ class Platform:
         began = time.monotonic()
 
         def tell() -> None:
-            while not over.wait(1):
+            while not over.wait(TELL_EVERY_S):
                 stopping = stop is not None and stop.is_set()
                 self._waited(f"{what}, then stopping" if stopping else what, time.monotonic() - began)
 

@@ -167,7 +167,10 @@ def require_database(url: str) -> sa.URL:
 
 
 def _parsed(url: str) -> sa.URL:
-    parsed = sa.make_url(url)
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise WrongDatabase("CN_DATABASE is no URL: choose sqlite:///<file> or postgresql://...") from error
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
         raise WrongDatabase(
             f"CN_DATABASE is {parsed.render_as_string()!r}: choose sqlite:///<file> or postgresql://..."

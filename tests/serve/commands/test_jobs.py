@@ -35,8 +35,9 @@ class Api:
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Api:
     api = Api()
-    scripted = functools.partial(Client, transport=httpx.MockTransport(api), retries=Retries(attempts=1))
-    monkeypatch.setattr(serve.commands.jobs, "Client", scripted)
+    monkeypatch.setattr(serve.commands.jobs, "Client", functools.partial(Client, transport=httpx.MockTransport(api)))
+    for name in ("BRIEF", "PATIENT"):
+        monkeypatch.setattr(serve.commands.jobs, name, Retries(attempts=1))
     monkeypatch.chdir(tmp_path)  # no .env of whoever runs the tests
     monkeypatch.setenv("COLUMNS", "160")
     return api

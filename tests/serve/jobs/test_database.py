@@ -12,6 +12,7 @@ from serve.config import Settings
 from serve.jobs.database import (
     DatabaseDamaged,
     NoDatabase,
+    WrongDatabase,
     durable,
     open_database,
     read_database,
@@ -110,6 +111,11 @@ def test_a_folder_is_made_for_the_file(tmp_path: Path):
 def test_a_database_without_a_file_is_refused(url):
     with pytest.raises(ValueError, match="no file"):
         open_database(url)
+
+
+def test_what_is_no_url_is_refused():
+    with pytest.raises(WrongDatabase, match="CN_DATABASE is no URL: choose sqlite"):
+        open_database("jobs.db")
 
 
 def test_an_unknown_dialect_is_refused_without_showing_its_password():
