@@ -14,7 +14,6 @@ import socket
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Literal
 from urllib.parse import quote
 
 from serve.config import JOBS, MLFLOW, Settings
@@ -46,7 +45,7 @@ class DataFolder:
     def __init__(self, path: Path, room: int = ROOM) -> None:
         self.path = path.resolve()
         self._room = room
-        self._held: dict[Path, IO[Any]] = {}
+        self._files: dict[Path, os.stat_result] = {}
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -58,18 +57,26 @@ class DataFolder:
         """
         with _told(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            self._watch(LOCK, "ab")
-        try:
-            self._take()
+            lock = (self.path / LOCK).open("ab")
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise PlatformError(
+                    f"Another platform runs on {self.path}: stop it, or set CN_DATA_DIR to another folder."
+                ) from None
+            require_room(self.path, self._room, "CN_DATA_DIR")
+            for name in (JOBS, MLFLOW):
+                require_sound(self.path / name)
+            self.watch(LOCK)
             yield
-        finally:
-            for file in self._held.values():
-                file.close()
-            self._held.clear()
 
     def watch(self, name: str) -> None:
-        """Have `look` look at a file of it, too, which is there."""
-        self._watch(name, "rb")
+        """Have `look` look at a file of it, too, which is there, and which a process keeps open: its number is its own.
+
+        It is not opened here: whoever closes a SQLite file takes the locks of all its process from it.
+        """
+        self._files[self.path / name] = (self.path / name).stat()
 
     def look(self) -> int:
         """Bytes that are free in it.
@@ -77,9 +84,9 @@ class DataFolder:
         Raises:
             PlatformError: It is no longer there, or no longer the same: what is stored now is lost.
         """
-        for path, file in self._held.items():
+        for path, before in self._files.items():
             try:
-                same = os.path.samestat(path.stat(), os.fstat(file.fileno()))
+                same = os.path.samestat(path.stat(), before)
             except OSError:
                 same = False
             if not same:
@@ -89,33 +96,19 @@ class DataFolder:
                 )
         return shutil.disk_usage(self.path).free
 
-    def _take(self) -> None:
-        try:
-            fcntl.flock(self._held[self.path / LOCK], fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PlatformError(
-                f"Another platform runs on {self.path}: stop it, or set CN_DATA_DIR to another folder."
-            ) from None
-        require_room(self.path, self._room, "CN_DATA_DIR")
-        for name in (JOBS, MLFLOW):
-            require_sound(self.path / name)
-
-    def _watch(self, name: str, mode: Literal["ab", "rb"]) -> None:
-        self._held[self.path / name] = (self.path / name).open(mode)
-
 
 def require_room(folder: Path, room: int, variable: str) -> None:
     """Refuse a full disk.
 
     Args:
-        folder: On the disk; it is there.
+        folder: On the disk; it, or a folder above it, is there.
         room: Bytes that must be free.
         variable: Names the folder in the environment.
 
     Raises:
         PlatformError: Less is free.
     """
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(next(there for there in (folder, *folder.parents) if there.exists())).free
     if free < room:
         raise PlatformError(
             f"The disk of {folder} has {free / 1e6:.0f} MB left, and {room / 1e6:.0f} MB are needed: make room, "

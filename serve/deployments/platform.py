@@ -21,6 +21,7 @@ from ray import serve as ray_serve
 from ray._private.metrics_agent import PrometheusServiceDiscoveryWriter
 from ray.exceptions import RayError
 from ray.serve.context import _get_global_client
+from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ServeDeploySchema
 
 from serve.config import JOBS, Settings
@@ -81,7 +82,7 @@ class Platform:
                     self._say(f"Ready after {time.monotonic() - began:.0f} s: {self.url} (docs at {self.url}/docs)")
                     self._say_key()
                 self._watch(stop)
-            except RayError as error:
+            except (RayError, RayServeException) as error:
                 raise PlatformError(f"Ray ended: {_last_line(str(error))}. {self._ray_logs}") from error
             finally:
                 self._stop()
@@ -216,7 +217,7 @@ class Platform:
             if self._api is not None:
                 self._api.stop()
             if ray.is_initialized():
-                with contextlib.suppress(RayError):  # what has ended already need not be told to
+                with contextlib.suppress(RayError, RayServeException):  # what has ended already need not be told to
                     ray_serve.shutdown()
                 ray.shutdown()
 

@@ -115,7 +115,7 @@ async def test_no_added_prompt_leaves_no_comma(client: httpx.AsyncClient, worker
         ("prompt", "x" * 1001, "1000"),
         ("prompt", "x" * 990, "1000"),
         ("guess_mode", "perhaps", "boolean"),
-        ("ddim_steps", "many", "integer"),
+        ("ddim_steps", "many", "whole number"),
         ("prompt", "a\x00b", "NUL"),
         ("detect_resolution", 512, "not a known field"),
     ],

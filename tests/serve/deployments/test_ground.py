@@ -73,7 +73,7 @@ def test_a_disk_without_room_is_told(tmp_path: Path) -> None:
     room = shutil.disk_usage(tmp_path).free * 2
     assert f"The disk of {tmp_path} has" in refusal(tmp_path, room)
     with pytest.raises(PlatformError, match="RAY_TMPDIR"):
-        require_room(tmp_path, room, "RAY_TMPDIR")
+        require_room(tmp_path / "not" / "there", room, "RAY_TMPDIR")
 
 
 @pytest.mark.parametrize("name", ["jobs.db", "mlflow.db"])
@@ -112,8 +112,8 @@ def test_a_database_that_was_replaced_is_noticed(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path, 0)
     with folder.hold():
         (tmp_path / "jobs.db").touch()
-        folder.watch("jobs.db")
         (tmp_path / "other").touch()
+        folder.watch("jobs.db")
         (tmp_path / "other").replace(tmp_path / "jobs.db")
         with pytest.raises(PlatformError, match=r"jobs\.db was removed"):
             folder.look()
