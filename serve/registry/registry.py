@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from controlnet.bundle import SUFFIXES, Bundle, BundleError
@@ -299,8 +300,8 @@ class Registry:
 
 def _probe(uri: str) -> None:
     """Fail at once where MLflow would try for 100 s to open a SQLite file that can't be opened."""
-    path = uri.removeprefix("sqlite:///")
-    if path != uri and Path(path).exists():
+    path = (make_url(uri).database or "") if uri.startswith("sqlite:///") else ""
+    if path and Path(path).exists():
         with closing(sqlite3.connect(path, timeout=30)) as connection:
             connection.execute("PRAGMA schema_version")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from controlnet.bundle import Bundle, BundleError
+from serve.config import Settings
 from serve.registry.registry import (
     STAGING,
     NotRegistered,
@@ -219,10 +220,13 @@ def test_a_closed_port_is_told_soon_and_without_the_password(tmp_path: Path, mlf
     assert "secret" not in str(caught.value)
 
 
-def test_a_file_that_is_no_database_is_told_at_once(tmp_path: Path) -> None:
-    (tmp_path / "mlflow.db").write_bytes(b"not a database" * 100)
+@pytest.mark.parametrize("name", ["data", "a%20b?#1"])
+def test_a_file_that_is_no_database_is_told_at_once(tmp_path: Path, name: str) -> None:
+    settings = Settings(data_dir=tmp_path / name, _env_file=None)
+    settings.data_dir.mkdir()
+    (settings.data_dir / "mlflow.db").write_bytes(b"not a database" * 100)
     with pytest.raises(RegistryUnreachable, match="file is not a database"):
-        Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", "demo").versions()
+        Registry.from_settings(settings).versions()
 
 
 def test_the_global_tracking_uri_stays_as_it_was(registry: Registry, bundle: Write, tmp_path: Path) -> None:
