@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:  # the package loads OpenCV, which a sampler does without
     from controlnet.annotators.annotator import Picture
 
@@ -49,6 +47,8 @@ def of_map(
         lines: Whether the control was trained on bright lines on black.
         source: Height and width of the map that was given; None where an annotator made this one.
     """
+    import numpy as np  # who keeps or shows warnings does without it
+
     height, width = control_map.shape[:2]
     found = []
     if source is not None and (times := min(source[0] / height, source[1] / width)) >= SHRUNK:
