@@ -30,7 +30,9 @@ from serve.webhooks.sign import master_secret
 log = logging.getLogger(__name__)
 
 LOCK_TTL = 15.0  # seconds after which a silent dispatcher's locks are free
-SWEEPER_TTL = 600.0  # far above any call to the store of artifacts: why is told in `serve.jobs.retention`
+SWEEPER_TTL = (
+    600.0  # two thirds of it are far above any call to the store of artifacts: why is told in `serve.jobs.retention`
+)
 RECONCILER, SWEEPER = "reconciler", "sweeper"
 RESTS_S = 1.0  # between looks at the outbox when no signal came
 SWEEP_EVERY_S = 60.0

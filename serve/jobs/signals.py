@@ -31,7 +31,8 @@ POLL_S = 0.010
 """Seconds between looks at a SQLite database's version while somebody waits."""
 
 BRISK_S, LIVELY_S = 0.002, 1.0
-"""The same, for so long after a change: one seldom comes alone."""
+"""The same, for so long after two changes that came within that time: of one that came alone, as a lock that is kept,
+nothing follows."""
 
 RECONNECT_S = (0.1, 2.0)
 """Seconds between tries to reach a PostgreSQL server that is away: at first, at most."""
@@ -135,7 +136,7 @@ class SqliteSignals(Signals):
             str(engine.url.database), isolation_level=None, timeout=0, check_same_thread=False
         )
         self._version = 0
-        self._changed_at = float("-inf")
+        self._brisk_until = self._changed_at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self._poll()
 
@@ -149,8 +150,8 @@ class SqliteSignals(Signals):
     def _watch(self) -> None:
         if self._timer is None:  # nobody looked for a while
             self._poll()
-            lively = time.monotonic() - self._changed_at < LIVELY_S
-            self._timer = asyncio.get_running_loop().call_later(BRISK_S if lively else POLL_S, self._tick)
+            pause = BRISK_S if time.monotonic() < self._brisk_until else POLL_S
+            self._timer = asyncio.get_running_loop().call_later(pause, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
@@ -169,7 +170,10 @@ class SqliteSignals(Signals):
                 raise
             return  # the log is being recovered or reset: look again at the next tick
         if version != self._version:
-            self._version, self._changed_at = version, time.monotonic()
+            now = time.monotonic()
+            if now - self._changed_at < LIVELY_S:
+                self._brisk_until = now + LIVELY_S
+            self._version, self._changed_at = version, now
             self._change()
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import psycopg
@@ -169,6 +171,19 @@ async def test_nothing_is_polled_while_nobody_waits(poller):
     await poller.changed(poller.generation, timeout=0.02)
     await asyncio.sleep(0.02)
     assert poller._timer is None
+
+
+@pytest.mark.parametrize(("apart", "brisk"), [(1.5, False), (0.5, True)])
+async def test_two_changes_in_a_row_are_looked_for_more_often(poller, folder, apart, brisk):
+    """A change that comes alone is a lock that is kept; nobody need look for what follows."""
+    poller._changed_at = time.monotonic() - apart
+    poller._brisk_until = float("-inf")
+    seen = poller.generation
+    with contextlib.closing(sqlite3.connect(folder / "polled.db")) as other:
+        other.execute("CREATE TABLE written (x)")
+    poller._poll()
+    assert poller.generation == seen + 1
+    assert (poller._brisk_until > time.monotonic()) is brisk
 
 
 async def test_a_poller_that_breaks_wakes_its_waiters_with_the_error(poller):

@@ -9,11 +9,12 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
 from serve.errors import Internal, JobFailed
 from serve.jobs.database import open_database
 from serve.jobs.job import STATES
-from serve.jobs.store import JobResult, JobStore, LeaseLost, StoredImage, StoredMap
+from serve.jobs.store import KEPT_SHARE, JobResult, JobStore, LeaseLost, StoredImage, StoredMap
 
 RESULT = JobResult(
     images=(StoredImage("demo/aa/b.png", 7, 256, 192),),
@@ -459,6 +460,26 @@ def test_a_lock_is_one_owners_until_it_runs_out(store, clock):
     clock.advance(1)
     assert store.take_lock("reconciler", "b", 10)
     assert not store.take_lock("reconciler", "a", 10)
+
+
+@pytest.mark.parametrize(("age", "writes"), [(3, 0), (4, 1)])
+def test_a_lock_is_written_again_when_a_third_of_its_time_is_over(store, clock, age, writes):
+    """Every commit wakes whoever waits for the store, and an idle platform takes its locks every second."""
+    store.take_lock("reconciler", "a", 10)
+    clock.advance(age)
+    committed = []
+    sa.event.listen(store._soft, "commit", committed.append)
+    assert store.take_lock("reconciler", "a", 10)
+    assert len(committed) == writes
+    clock.advance(10 * KEPT_SHARE)
+    assert not store.take_lock("reconciler", "b", 10)
+
+
+def test_a_lock_that_would_last_too_long_is_shortened(store, clock):
+    store.take_lock("reconciler", "a", 100)
+    assert store.take_lock("reconciler", "a", 10)
+    clock.advance(10)
+    assert store.take_lock("reconciler", "b", 10)
 
 
 def test_a_lock_can_be_given_back(store):
