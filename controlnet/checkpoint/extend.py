@@ -27,11 +27,15 @@ def extend_bundle(
     name: str,
     version: str,
     licence: str,
-    sources: Mapping[str, str],
+    sources: Mapping[str, JsonValue],
     created: datetime,
+    metrics: Mapping[str, float] = MappingProxyType({}),
     native_size: tuple[int, int] | None = None,
 ) -> Bundle:
-    """Write a bundle anew with further controls. What isn't said here is the base's: defaults, metrics, dtype ...
+    """Write a bundle anew with further controls. What isn't said here is the base's: defaults, dtype ...
+
+    Metrics and training data are its own: what the base was measured at and trained on lies below `base`, with the
+    base's name and digest.
 
     Args:
         base: An open bundle.
@@ -40,8 +44,9 @@ def extend_bundle(
         name: Of the new model.
         version: Of its weights.
         licence: SPDX expression or a sentence.
-        sources: Where controls come from, by name, in words; added to the base's training data.
+        sources: Where controls come from, by name, in words or as data.
         created: With time zone.
+        metrics: Measured quality of what is new.
         native_size: (width, height) in pixels; the base's if not given.
 
     Raises:
@@ -52,8 +57,15 @@ def extend_bundle(
         control: ControlWeights(load_file(base.path(of.file)), of.annotator, of.parameters, of.description)
         for control, of in manifest.controls.items()
     }
-    data = manifest.training_data
-    told: dict[str, JsonValue] = {"base": data} if isinstance(data, str) else dict(data)
+    told: dict[str, JsonValue] = {
+        "base": {
+            "name": manifest.name,
+            "version": manifest.version,
+            "bundle": base.digest,
+            "metrics": dict(manifest.metrics),
+            "training_data": manifest.training_data,
+        }
+    }
     unet = load_file(base.path("unet.safetensors"))
     return write_bundle(
         folder,
@@ -68,7 +80,7 @@ def extend_bundle(
         native_size=native_size or (manifest.native_size.width, manifest.native_size.height),
         licence=licence,
         training_data=told | {f"control-{control}": source for control, source in sources.items()},
-        metrics=manifest.metrics,
+        metrics=metrics,
         created=created,
         defaults=manifest.defaults,
         dtype=DTYPES[next(weight.dtype for weight in unet.values())],

@@ -49,12 +49,13 @@ def extended(base: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         licence="CC0-1.0",
         sources={"mine": "imported from mine.safetensors"},
         created=CREATED,
+        metrics={"f1_mine": 0.5},
     )
 
 
 def test_what_is_not_said_anew_is_the_bases(base: Bundle, extended: Bundle) -> None:
     old, new = base.manifest, extended.manifest
-    for field in ("architecture", "native_size", "defaults", "metrics"):
+    for field in ("architecture", "native_size", "defaults"):
         assert getattr(new, field) == getattr(old, field), field
     assert new.controls["canny"] == old.controls["canny"]
     assert (new.name, new.version, new.licence) == ("both", "2", "CC0-1.0")
@@ -67,9 +68,16 @@ def test_the_bases_files_keep_their_bits(base: Bundle, extended: Bundle) -> None
     assert dtypes == {torch.bfloat16}
 
 
-def test_training_data_tell_of_both(extended: Bundle) -> None:
-    told = {"base": "photographs", "control-mine": "imported from mine.safetensors"}
-    assert extended.manifest.training_data == told
+def test_training_data_and_metrics_of_the_base_stay_the_bases(base: Bundle, extended: Bundle) -> None:
+    of_base = {
+        "name": "base",
+        "version": "1",
+        "bundle": base.digest,
+        "metrics": {"psnr": 30.0},
+        "training_data": "photographs",
+    }
+    assert extended.manifest.training_data == {"base": of_base, "control-mine": "imported from mine.safetensors"}
+    assert extended.manifest.metrics == {"f1_mine": 0.5}
 
 
 def test_a_native_size_can_be_said(base: Bundle, tmp_path: Path) -> None:
