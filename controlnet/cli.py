@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shlex
 import sys
@@ -18,6 +17,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
+from rich.text import Text
 
 from controlnet.annotators import ANNOTATORS, find, fit, make_map, namesake, natural_resolution
 from controlnet.annotators.annotator import Picture
@@ -189,6 +189,7 @@ def import_model(
         import_control,
         import_diffusers,
     )
+    from controlnet.training.store import read_record
 
     folder, created, told = source.is_dir(), datetime.now(UTC), f"imported from {source.name}"
     if prediction and (folder or base):
@@ -217,6 +218,7 @@ def import_model(
                 raise typer.BadParameter("--base brings its own tokenizer: leave --tokenizer out")
             opened = _open(base)
             state = import_control(source, architecture=opened.manifest.architecture, variant=variant)
+            record, measured = read_record(source)
             made = extend_bundle(
                 opened,
                 bundle,
@@ -224,7 +226,8 @@ def import_model(
                 name=name,
                 version=version,
                 licence=licence,
-                sources={control: told},
+                sources={control: record or told},
+                metrics={f"{key}_{control}": value for key, value in measured.items()},
                 created=created,
                 native_size=(size, size) if size else None,
             )
@@ -297,20 +300,46 @@ def export(
     console.print(target)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command()
 def train(
-    overrides: Annotated[list[str], typer.Argument(help="stage=vae|base|control and key=value of its configuration.")],
+    overrides: Annotated[
+        list[str], typer.Argument(metavar="stage=vae|base|control KEY=VALUE ...", help="Its configuration.")
+    ],
+    show: Annotated[
+        bool, typer.Option("--show", help="List the stage's keys, values and meanings; train nothing.")
+    ] = False,
 ) -> None:
-    """Train a stage of a model; run again with the same folder to go on where it stopped."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
+    """Train a stage of a model; Ctrl-C keeps what was learned, and the same command again goes on from there.
 
-    from controlnet.training.run import train as run
+    `controlnet train --show stage=control` lists all keys. A control on pairs of pictures, on top of a bundle:
+
+    controlnet train stage=control name=mine bundle=BUNDLE data.kind=pairs data.train=FOLDER
+    """
+    from controlnet.training.interrupted import Interrupted
 
     try:
-        run(overrides)
-    except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
+        from controlnet.training.config import describe, read_config
+
+        if show:
+            table = Table("key", "value", "meaning", box=None)
+            for row in describe(overrides):
+                table.add_row(*(Text(cell) for cell in row))
+            console.print(table)
+            return
+        read_config(overrides)  # a mistake is told before seconds of imports
+        from controlnet.training.run import train as run
+
+        run(overrides, console)
+    except Interrupted as error:
+        console.print(str(error), style="yellow", markup=False, soft_wrap=True)
+        raise typer.Exit(128 + error.signal) from error
+    except KeyboardInterrupt as error:
+        console.print("Stopped at once: the same command again goes on from the last checkpoint.", style="yellow")
+        raise typer.Exit(130) from error
+    except (ValueError, OSError) as error:
         _fail(error)
+    except ModuleNotFoundError as error:
+        _fail(ModuleNotFoundError(f"{error.name} is not installed: pip install 'controlnet-platform[train]'"))
 
 
 @app.command()
@@ -337,8 +366,7 @@ def evaluate(
     from controlnet.evaluation.report import write_report
     from controlnet.evaluation.sampling import Subject
 
-    for variable in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):  # it sends nothing home
-        os.environ.setdefault(variable, "true")
+    tracking.send_nothing_home()
     opened = _open(bundle)
     try:
         place = None

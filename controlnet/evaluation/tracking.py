@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
 FOLDER = "evaluation"
 """Of the run's artifacts."""
+
+
+def send_nothing_home() -> None:
+    """Switch MLflow's telemetry off, unless the environment says otherwise. It is looked at when MLflow is imported."""
+    for variable in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+        os.environ.setdefault(variable, "true")
 
 
 class WrongVersion(ValueError):

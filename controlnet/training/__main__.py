@@ -1,8 +1,8 @@
-"""`python -m controlnet.training stage=control key=value ...`."""
+"""`python -m controlnet.training stage=control key=value ...`: `controlnet train`."""
 
 import sys
 
-from controlnet.training.run import train
+from controlnet.cli import app
 
 if __name__ == "__main__":
-    train(sys.argv[1:])
+    app(["train", *sys.argv[1:]])

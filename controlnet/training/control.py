@@ -1,6 +1,7 @@
 """Train a ControlNet on a locked base."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -34,6 +35,7 @@ class ControlTraining(pl.LightningModule):
         fresh_rate: float,
         gamma: float,
         late: float,
+        base: str = "",
     ) -> None:
         """Lock the base.
 
@@ -47,6 +49,7 @@ class ControlTraining(pl.LightningModule):
             fresh_rate: of the hint encoder and the zero convolutions.
             gamma: of min-SNR.
             late: share of timesteps drawn from the noisiest 70 %, where the layout is decided.
+            base: identity of the base, for checkpoints, which do not hold it.
         """
         super().__init__()
         self.control = channels_last(control)
@@ -56,6 +59,7 @@ class ControlTraining(pl.LightningModule):
         self.optimizer = optimizer
         self.learning_rate, self.fresh_rate = learning_rate, fresh_rate
         self.gamma, self.late = gamma, late
+        self.base = base
 
     def loss(self, batch: Mapping[str, Tensor], t: Tensor, noise: Tensor) -> Tensor:
         """Return the loss of one batch (`latent`, `ids`, `hint`) at given timesteps and noise."""
@@ -84,6 +88,32 @@ class ControlTraining(pl.LightningModule):
         loss = self.loss(batch, t, torch.randn_like(latent))
         self.log("loss", loss)
         return loss
+
+    @torch.no_grad()
+    def measure(self, batch: Mapping[str, Tensor], parts: int = 4) -> float:
+        """Return the mean loss of a batch over the timesteps, at the same noise whenever it is asked for.
+
+        Args:
+            batch: `latent`, `ids`, `hint`, on any device.
+            parts: of the range of timesteps; each gives its middle.
+        """
+        generator, latent, timesteps = torch.Generator().manual_seed(0), batch["latent"], self.schedule.config.timesteps
+        losses = []
+        for part in range(parts):
+            t = torch.full((len(latent),), int((part + 0.5) / parts * timesteps), device=self.device)
+            noise = torch.randn(latent.shape, generator=generator).to(self.device)
+            losses.append(self.loss({key: value.to(self.device) for key, value in batch.items()}, t, noise).item())
+        return sum(losses) / parts
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out what is locked: it lies in the base, and is most of the weights."""
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {key: weight for key, weight in state.items() if key.startswith("control.")}
+        checkpoint["base"] = self.base
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put in what was left out; `checkpoints.check` has made sure that it is the same."""
+        checkpoint["state_dict"] = self.state_dict() | checkpoint["state_dict"]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimizer of the ControlNet alone; `Pace` sets the rates of each step."""

@@ -1,6 +1,7 @@
 """Pictures, words and hints: the rendered parts, and the batches made from them and from your own pairs."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +24,11 @@ class Pictures(Protocol):
     @property
     def state(self) -> str:
         """What changes when a picture does."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """`sha256:` and 64 hex digits over the content of all files, wherever they lie."""
         ...
 
     def check(self) -> None:
@@ -50,6 +56,15 @@ class Pictures(Protocol):
         ...
 
 
+def digest_of(files: Iterable[tuple[str, Path]]) -> str:
+    """Hash the contents of files, each under the name by which its set knows it: `sha256:` and 64 hex digits."""
+    total = hashlib.sha256()
+    for name, file in files:
+        with file.open("rb") as stream:
+            total.update(f"{hashlib.file_digest(stream, 'sha256').hexdigest()} {name}\n".encode())
+    return f"sha256:{total.hexdigest()}"
+
+
 class RenderedParts:
     """A set written by `controlnet.parts.write_dataset`; its hints are edges, drawn anew each time."""
 
@@ -62,6 +77,11 @@ class RenderedParts:
         """Names, times and sizes of its files."""
         stats = [(file.name, file.stat()) for file in sorted(self._folder.iterdir())]
         return repr((str(self._folder.resolve()), [(name, stat.st_mtime_ns, stat.st_size) for name, stat in stats]))
+
+    @property
+    def digest(self) -> str:
+        """Of the names and contents of its files."""
+        return digest_of((file.name, file) for file in sorted(self._folder.iterdir()))
 
     def check(self) -> None:
         """Do nothing: it was read as a whole."""
@@ -190,19 +210,27 @@ class Latents(Dataset[Batch]):
 
 
 @torch.no_grad()
-def cache_latents(encode: Callable[[Tensor], Tensor], pictures: Pictures, *, mirrored: bool, batch: int = 32) -> Tensor:
+def cache_latents(
+    encode: Callable[[Tensor], Tensor],
+    pictures: Pictures,
+    count: int | None = None,
+    *,
+    mirrored: bool,
+    batch: int = 32,
+) -> Tensor:
     """Encode every picture, then perhaps every mirror image.
 
     Args:
         encode: [B, 3, H, W] in [-1, 1] to latents [B, C, h, w].
         pictures: what to encode.
+        count: of the first of them; all where it is not given.
         mirrored: whether to go on with the mirror images.
         batch: pictures at a time.
 
     Returns:
         [N or 2 N, C, h, w] on the CPU.
     """
-    count = len(pictures)
+    count = len(pictures) if count is None else count
     rows: list[Tensor] = []
     for flip in (False, True)[: 1 + mirrored]:
         for start in range(0, count, batch):

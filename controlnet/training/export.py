@@ -1,5 +1,7 @@
 """Make a bundle of trained stages."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import shlex
@@ -7,8 +9,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlflow import MlflowClient
 from pydantic import JsonValue
 
 from controlnet.annotators import namesake
@@ -16,8 +18,12 @@ from controlnet.bundle import Bundle, ControlWeights, Defaults, write_bundle
 from controlnet.evaluation.evaluate import evaluate
 from controlnet.evaluation.metrics import CANNY
 from controlnet.evaluation.sampling import Subject
+from controlnet.evaluation.tracking import send_nothing_home
 from controlnet.training.stages import load_base
 from controlnet.training.store import read_summary
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 PLACES = ("data/held_out", "data/train", "experiment", "folder", "mlflow", "progress")
 """Parameters of a run that say where it ran, not what it learned from."""
@@ -79,13 +85,16 @@ def export(
 
 
 def parameters_of(stage: Path, client: MlflowClient | None) -> dict[str, JsonValue]:
-    """Say how a stage was trained, and which bundle it started from if one was unpacked."""
-    run, before, origin = stage / "mlflow-run", stage / "parameters.json", read_summary(stage).origin
-    earlier = json.loads(before.read_text()) if before.is_file() else {}
-    if client is None or not run.is_file():
+    """Say how a stage was trained, by MLflow or its own summary, and which bundle it started from, if from one."""
+    run, before, summary = stage / "mlflow-run", stage / "parameters.json", read_summary(stage)
+    origin, earlier = summary.origin, json.loads(before.read_text()) if before.is_file() else {}
+    if client is not None and run.is_file():
+        told = client.get_run(run.read_text()).data.params
+        parameters: dict[str, JsonValue] = {key: value for key, value in sorted(told.items()) if key not in PLACES}
+    elif summary.record:
+        parameters = dict(summary.record)
+    else:
         return dict(earlier)
-    told = client.get_run(run.read_text()).data.params
-    parameters: dict[str, JsonValue] = {key: value for key, value in sorted(told.items()) if key not in PLACES}
     if origin:
         parameters["started_from"] = {"bundle": origin, **earlier}
     return parameters
@@ -123,7 +132,12 @@ def main() -> None:
     data: dict[str, JsonValue] = {
         "pictures": "Procedural renderings of machined parts on a bench (controlnet.parts), captioned; no photographs."
     }
-    client = MlflowClient(options.mlflow) if options.mlflow else None
+    client = None
+    if options.mlflow:
+        send_nothing_home()
+        from mlflow import MlflowClient
+
+        client = MlflowClient(options.mlflow)
     for stage in stages:
         data[stage] = parameters_of(options.folder / stage, client)
     bundle = export(

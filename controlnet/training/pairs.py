@@ -14,6 +14,7 @@ import numpy as np
 from controlnet import pictures
 from controlnet.annotators import make_map, resize
 from controlnet.pixels import Bytes
+from controlnet.training.data import digest_of
 
 TOLD = 10
 """Faults that an error lists; of the others it tells the number."""
@@ -78,6 +79,14 @@ class JsonLinesPairs:
         stats = [(str(file), file.stat()) for file in files]  # a row may name a file elsewhere
         seen = [(name, stat.st_mtime_ns, stat.st_size) for name, stat in stats]
         return repr((str(self._folder.resolve()), self._size, seen))
+
+    @property
+    def digest(self) -> str:
+        """Of the listing and the contents of its files, in its order."""
+        files = [
+            (kind, file) for pair in self._pairs for kind, file in (("source", pair.source), ("target", pair.target))
+        ]
+        return digest_of([("prompt.json", self.listing), *files])
 
     def check(self) -> None:
         """Decode every file.

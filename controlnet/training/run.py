@@ -2,43 +2,37 @@
 
 import logging
 import os
-from collections.abc import Sequence
+import signal
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import cv2
 import pytorch_lightning as pl
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger
+from rich.console import Console
 from torch.utils.data import DataLoader
 
+from controlnet.evaluation.tracking import send_nothing_home
+from controlnet.training.checkpoints import LAST, Keep, WholeFiles
+from controlnet.training.config import Config, read_config
+from controlnet.training.draws import Drawn, Draws, StepSeed
 from controlnet.training.ema import EMACallback
+from controlnet.training.interrupted import Interrupted
 from controlnet.training.pace import Pace
+from controlnet.training.progress import ProgressBar
+from controlnet.training.report import report
 from controlnet.training.stages import Stage, make_stage
 from controlnet.training.store import SUMMARY, Summary, read_summary, write_stage
 
-log = logging.getLogger(__name__)
+PLACES = ("folder", "bundle", "experiment", "mlflow", "progress", "stage")
+"""Keys that say where a training ran, not what it learned from."""
 
-STAGES = ("vae", "base", "control")
-
-
-def read_config(overrides: Sequence[str]) -> dict[str, Any]:
-    """Compose a stage's configuration with `key=value` overrides, one of which names the stage.
-
-    Raises:
-        ValueError: if `stage=` is missing or unknown; hydra's own errors for the other overrides.
-    """
-    names = [value.removeprefix("stage=") for value in overrides if value.startswith("stage=")]
-    if len(names) != 1 or names[0] not in STAGES:
-        raise ValueError(f"stage is {names}: give one stage=, of {', '.join(STAGES)}")
-    rest = [value for value in overrides if not value.startswith("stage=")]
-    with initialize_config_dir(str(Path(__file__).parent / "conf"), version_base="1.3"):
-        plain = OmegaConf.to_container(compose(names[0], rest), resolve=True, throw_on_missing=True)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+QUIET = ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric")
+"""Loggers that recommend services, and tell of what the report says."""
 
 
 class Show(pl.Callback):
@@ -47,19 +41,19 @@ class Show(pl.Callback):
     def __init__(self, stage: Stage, average: EMACallback, folder: Path, every: int) -> None:
         self.stage, self.average, self.folder, self.every = stage, average, folder, every
         self.metrics: dict[str, float] = {}
-        self._shown = 0
+        self.shown = -1
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Show when it is time."""
         step = trainer.global_step
-        if trainer.is_global_zero and step % self.every == 0 and step != self._shown:
-            self._shown = step
+        if trainer.is_global_zero and step % self.every == 0 and step != self.shown:
             self.show(trainer, step)
 
     def show(self, trainer: pl.Trainer, step: int) -> None:
         """Show now; grid and measurements go to the logger."""
+        self.shown = step
         assert self.average.average is not None
         with self.average.average.applied(self.stage.module):
             grid, self.metrics = self.stage.show()
@@ -72,20 +66,32 @@ class Show(pl.Callback):
                 logger.experiment.log_artifact(logger.run_id, str(file), "grids")
 
 
-def train(overrides: Sequence[str]) -> Path:
+def train(overrides: Sequence[str], console: Console | None = None) -> Path:
     """Train one stage, or go on where an interrupted one stopped, or from the weights of an unpacked bundle.
+
+    One that was interrupted and went on ends with the weights of one that was not, to the bit, on one kind of machine
+    and as long as `max_time` does not decide.
 
     Args:
         overrides: `stage=vae`, `stage=base` or `stage=control`, and any `key=value` of `conf/`.
+        console: where progress, and what comes next, are told.
 
     Returns:
         The stage's folder with `weights.safetensors` (averaged), `summary.json`, `grids/` and `last.ckpt`.
 
     Raises:
-        ValueError: for an unknown stage or kind of data, or fewer pictures than a batch takes.
+        ValueError: for a fault of the configuration or the pictures, a checkpoint that is damaged or of something else,
+            or fewer pictures than a batch takes.
         FileNotFoundError: if an earlier stage is not trained yet.
+        Interrupted: SIGINT or SIGTERM came; the step that was under way is finished and kept.
     """
     config = read_config(overrides)
+    first = os.environ.get("LOCAL_RANK", "0") == "0"  # of the processes: it speaks for all
+    with _quiet():
+        return _train(config, console if console and first else Console(quiet=True))
+
+
+def _train(config: Config, console: Console) -> Path:
     # Every process draws noise and timesteps of its own; their first weights are made equal by Lightning.
     pl.seed_everything(config["seed"] + int(os.environ.get("LOCAL_RANK", "0")), verbose=False)
     if config["threads"]:
@@ -95,55 +101,115 @@ def train(overrides: Sequence[str]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
 
     stage = make_stage(config)
-    origin = read_summary(folder).origin if (folder / SUMMARY).is_file() else ""
+    before = read_summary(folder) if (folder / SUMMARY).is_file() else None
     average = EMACallback(config["ema"])
     pace = Pace(config["steps"], config["max_time"], config["warmup"], config["hold"], config["floor"])
     show = Show(stage, average, folder / "grids", config["show_every"])
-    keep = ModelCheckpoint(folder, save_last=True, save_top_k=0, every_n_train_steps=config["save_every"])
-    trainer = pl.Trainer(
-        accelerator=config["accelerator"],
-        devices=config["devices"],
-        strategy="auto" if config["devices"] == 1 else "ddp",
-        precision=config["precision"],
-        max_steps=config["steps"],
-        max_epochs=-1,
-        accumulate_grad_batches=config["accumulate"],
-        gradient_clip_val=config["clip"],
-        callbacks=[average, pace, show, keep, *([TQDMProgressBar(config["log_every"])] if config["progress"] else [])],
-        logger=_logger(config, folder, name) or False,
-        log_every_n_steps=config["log_every"],
-        enable_progress_bar=config["progress"],
-        enable_model_summary=False,
+    keep = Keep(folder / LAST, config["save_every"])
+    bar = [ProgressBar(console, config["steps"], config["log_every"])] if config["progress"] else []
+    try:
+        trainer = pl.Trainer(
+            accelerator=config["accelerator"],
+            devices=config["devices"],
+            strategy="auto" if config["devices"] == 1 else "ddp",
+            precision=config["precision"],
+            max_steps=config["steps"],
+            max_epochs=-1,
+            accumulate_grad_batches=config["accumulate"],
+            gradient_clip_val=config["clip"],
+            callbacks=[StepSeed(config["seed"]), average, pace, show, keep, *bar],
+            plugins=[WholeFiles()],
+            logger=_logger(config, folder, name) or False,
+            log_every_n_steps=min(config["log_every"], config["steps"]),
+            use_distributed_sampler=False,  # `Draws` shares out
+            enable_checkpointing=False,  # `Keep` does it
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except MisconfigurationException as error:  # an accelerator that is not there
+        raise ValueError(str(error)) from error
+    draws = Draws(
+        len(stage.data),  # type: ignore[arg-type]
+        config["batch"],
+        config["seed"],
+        lambda: trainer.global_step * config["accumulate"],
+        trainer.global_rank,
+        trainer.world_size,
     )
     loader = DataLoader(
-        stage.data, config["batch"], shuffle=True, drop_last=True, num_workers=config["workers"], pin_memory=False
+        Drawn(stage.data), batch_sampler=draws, num_workers=config["workers"], worker_init_fn=_leave_interrupts
     )
-    if len(loader) < trainer.world_size:
-        raise ValueError(
-            f"data.train has {len(loader)} whole batches of {config['batch']} for {trainer.world_size} processes, "
-            "so nothing would be trained: choose a smaller batch or give more pictures"
-        )
-    last = folder / "last.ckpt"
-    trainer.fit(stage.module, loader, ckpt_path=str(last) if last.is_file() else None)
+    last = folder / LAST
+    try:
+        trainer.fit(stage.module, loader, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+    except SystemExit as error:  # Lightning's answer to an interrupt that does not wait for the step's end
+        raise KeyboardInterrupt from error
     trainer.save_checkpoint(last)  # the one kept on the way may be older, and a further run would repeat its steps
-
     if not trainer.is_global_zero:
         return folder
+    if keep.signal is not None:
+        raise Interrupted(
+            f"Stopped after step {trainer.global_step} of {config['steps']}, which {last} holds: "
+            "the same command again goes on from there.",
+            keep.signal,
+        )
     stage.module.to(trainer.strategy.root_device)  # Lightning takes it back to the CPU, where a grid can take an hour
-    show.show(trainer, trainer.global_step)
+    if show.shown != trainer.global_step:
+        show.show(trainer, trainer.global_step)
+    metrics = dict(show.metrics)
+    if "loss" in trainer.callback_metrics:
+        metrics["loss"] = float(trainer.callback_metrics["loss"])
+    elif before and "loss" in before.metrics:  # no step was left to do
+        metrics["loss"] = before.metrics["loss"]
+    settings = {key: value for key, value in config.items() if key not in (*PLACES, "data", "architecture")}
+    settings["data"] = {key: value for key, value in config["data"].items() if key not in ("train", "held_out")}
+    record = {**stage.record, "settings": settings, "steps": trainer.global_step, "seconds": round(pace.seconds)}
     assert average.average is not None
     with average.average.applied(stage.module):
-        summary = Summary(stage.finish(), trainer.global_step, pace.seconds, show.metrics, origin)
+        origin = before.origin if before else ""
+        summary = Summary(stage.finish(), trainer.global_step, pace.seconds, metrics, origin, record)
         write_stage(folder, {part: net.state_dict() for part, net in stage.modules.items()}, summary)
-    log.info("%s: %d steps in %.0f s, %s", name, summary.steps, summary.seconds, summary.metrics)
+    console.print(report(config, folder, summary), markup=False, highlight=False, soft_wrap=True)
     return folder
 
 
-def _logger(config: dict[str, Any], folder: Path, name: str) -> Logger | None:
+def _leave_interrupts(worker: int) -> None:
+    """An interrupt of the terminal goes to all processes; the first one decides when a training ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep advertisements, and warnings of what is meant, away from who trains."""
+    loggers = [logging.getLogger(name) for name in QUIET]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Found .* in eval mode", UserWarning)  # the base is locked
+        warnings.filterwarnings("ignore", "Experiment logs directory .* exists", UserWarning)  # it holds the checkpoint
+        warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`", UserWarning)  # one of version 0.1
+        warnings.filterwarnings(
+            "ignore", ".*does not have many workers", UserWarning
+        )  # pictures are cheap, latents kept
+        warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec", FutureWarning)  # Lightning's own affair
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.WARNING)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _logger(config: Config, folder: Path, name: str) -> Logger | None:
     if os.environ.get("LOCAL_RANK", "0") != "0":
         return None  # only the first process logs
     if not config["mlflow"]:
+        losses = folder / "metrics.csv"
+        if losses.is_file():  # the logger would delete what an earlier run measured
+            earlier = len(list(folder.glob("metrics-*.csv"))) + 1
+            losses.rename(folder / f"metrics-{earlier}.csv")
         return CSVLogger(folder, name="", version="")
+    send_nothing_home()
     known = folder / "mlflow-run"
     logger = MLFlowLogger(
         experiment_name=config["experiment"],
@@ -154,4 +220,6 @@ def _logger(config: dict[str, Any], folder: Path, name: str) -> Logger | None:
     if not known.is_file():
         logger.log_hyperparams({key: value for key, value in config.items() if key != "architecture"})
     known.write_text(str(logger.run_id))
+    # Without it MLflow shows the page of an experiment with language models.
+    logger.experiment.set_experiment_tag(logger.experiment_id, "mlflow.experimentKind", "custom_model_development")
     return logger

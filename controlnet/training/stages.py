@@ -3,26 +3,30 @@
 import copy
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pydantic import JsonValue
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from controlnet.architecture import Architecture
-from controlnet.bundle import Bundle
+from controlnet.bundle import PARTS, Bundle
 from controlnet.control import ControlNet
 from controlnet.diffusion import Schedule
 from controlnet.layout import channels_last
 from controlnet.parts import VOCABULARY
 from controlnet.pipeline import Pipeline
-from controlnet.pixels import Bytes, to_tensor
+from controlnet.pixels import Bytes, to_hint, to_tensor
 from controlnet.text import TextEncoder, Tokenizer
 from controlnet.training import grids
 from controlnet.training.base import BaseTraining
+from controlnet.training.checkpoints import LAST, check
+from controlnet.training.config import Config, sides
 from controlnet.training.control import ControlTraining
 from controlnet.training.data import (
     Batch,
@@ -34,16 +38,11 @@ from controlnet.training.data import (
 )
 from controlnet.training.losses import ReconstructionLoss
 from controlnet.training.pairs import JsonLinesPairs
-from controlnet.training.store import WEIGHTS, parse_architecture, read_summary, read_weights
+from controlnet.training.store import WEIGHTS, load_saved, parse_architecture, read_summary, read_weights, replacing
 from controlnet.training.tokenizer import write_tokenizer
 from controlnet.training.vae import VAETraining, latent_scale
 from controlnet.unet import UNet
 from controlnet.vae import VAE
-
-Config = Mapping[str, Any]
-
-NATIVE = 128
-"""Side of the pictures that a model of the configuration's own numbers is trained on, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,7 @@ class Stage:
         modules: what is written at the end, by part.
         show: makes a grid [H, W, 3] of what the module does now, and measures it.
         finish: the final numbers of the model, asked for after the last step.
+        record: which pictures, and which base, it is trained on.
     """
 
     module: pl.LightningModule
@@ -63,6 +63,7 @@ class Stage:
     modules: Mapping[str, nn.Module]
     show: Callable[[], tuple[Bytes, dict[str, float]]]
     finish: Callable[[], Architecture]
+    record: Mapping[str, JsonValue]
 
 
 def make_stage(config: Config) -> Stage:
@@ -88,27 +89,23 @@ def open_pictures(config: Config, architecture: Architecture, split: str = "trai
     if data["kind"] == "parts":
         return RenderedParts(folder)
     if data["kind"] == "pairs":
-        return JsonLinesPairs(folder, *_sides(config, architecture.multiple))
+        return JsonLinesPairs(folder, *sides(config, architecture.multiple))
     raise ValueError(f"data.kind is {data['kind']!r}; choose 'parts' or 'pairs'")
 
 
-def _open_both(config: Config, architecture: Architecture) -> tuple[Pictures, Pictures]:
-    """Training and held-out pictures; without held-out ones the training ones, whose files are looked at once."""
+def _open_both(config: Config, architecture: Architecture) -> tuple[Pictures, Pictures, str]:
+    """Training and held-out pictures, and what those are called that are measured on.
+
+    Without held-out ones they are the training's, whose files are looked at once.
+    """
     pictures = open_pictures(config, architecture)
-    return pictures, open_pictures(config, architecture, "held_out") if config["data"]["held_out"] else pictures
+    if config["data"]["held_out"]:
+        return pictures, open_pictures(config, architecture, "held_out"), "held_out"
+    return pictures, pictures, "train"
 
 
-def _sides(config: Config, multiple: int) -> tuple[int, int]:
-    """Height and width to train at: as set, or those of the bundle whose base is trained on."""
-    size = config["data"]["size"]
-    if size is None and config.get("bundle"):
-        native = Bundle.open(config["bundle"]).manifest.native_size
-        return native.height, native.width
-    size = NATIVE if size is None else size
-    if size < multiple or size % multiple:
-        near = max(1, round(size / multiple)) * multiple
-        raise ValueError(f"data.size is {size}: the model takes multiples of {multiple}, such as {near}")
-    return size, size
+def _told(config: Config, pictures: Pictures) -> dict[str, JsonValue]:
+    return {"kind": config["data"]["kind"], "pictures": len(pictures), "digest": pictures.digest}
 
 
 def _vae(config: Config) -> Stage:
@@ -117,8 +114,8 @@ def _vae(config: Config) -> Stage:
     special = {"vocab_size": tokens, "bos_token_id": tokens - 2, "eos_token_id": tokens - 1, "pad_token_id": tokens - 1}
     architecture = parse_architecture({**numbers, "text": {**numbers["text"], **special}})
     vae = VAE(architecture.vae)
-    _go_on(Path(config["folder"]) / "vae", {"vae": vae})
-    pictures, held_out = _open_both(config, architecture)
+    _go_on(Path(config["folder"]) / "vae", config, {"vae": vae})
+    pictures, held_out, split = _open_both(config, architecture)
     shown = [held_out.image(i) for i in range(min(32, len(held_out)))]
     measured = torch.stack([to_tensor(pictures.image(i)) for i in range(min(512, len(pictures)))])
 
@@ -137,8 +134,9 @@ def _vae(config: Config) -> Stage:
         ),
         data=Crops(pictures, config["crop"]),
         modules={"vae": vae},
-        show=lambda: grids.reconstructions(vae, shown),
+        show=lambda: grids.reconstructions(vae, shown, split),
         finish=finish,
+        record={"data": _told(config, pictures)},
     )
 
 
@@ -154,7 +152,7 @@ def _base(config: Config) -> Stage:
     architecture = replace(architecture, unet=type(architecture.unet)(**_tuples(unet_numbers)))
     tokenizer = Tokenizer(folder / "tokenizer", architecture.text.max_position_embeddings)
     unet, text = UNet(architecture.unet), TextEncoder(architecture.text)
-    _go_on(folder / "base", {"unet": unet, "text": text})
+    _go_on(folder / "base", config, {"unet": unet, "text": text})
     pictures = open_pictures(config, architecture)
     latents = kept_latents(folder / "latents.pt", vae, pictures, mirrored=config["data"]["mirrored"])
 
@@ -169,47 +167,90 @@ def _base(config: Config) -> Stage:
         modules={"unet": unet, "text": text},
         show=show,
         finish=lambda: architecture,
+        record={"data": _told(config, pictures)},
     )
 
 
 def _control(config: Config) -> Stage:
     folder, name = Path(config["folder"]), str(config["name"])
     base = Pipeline.load(Path(config["bundle"])) if config["bundle"] else load_base(folder)
-    architecture = base.architecture
+    architecture, about = base.architecture, _base_of(config)
     control = ControlNet.from_unet(base.unet, architecture.control).requires_grad_(True)
-    _go_on(folder / f"control-{name}", {"control": control})
-    pictures, held_out = _open_both(config, architecture)
+    locked = {"unet": base.unet, "text": base.text}
+    _go_on(folder / f"control-{name}", config, {"control": control}, locked, str(about["weights"]))
+    pictures, held_out, split = _open_both(config, architecture)
     cache = folder / (f"latents-{name}.pt" if config["bundle"] else "latents.pt")
     latents = kept_latents(cache, base.vae, pictures, mirrored=config["data"]["mirrored"])
+    module = ControlTraining(
+        control,
+        base.unet,
+        base.text,
+        Schedule(architecture.schedule),
+        config["optimizer"],
+        config["learning_rate"],
+        config["fresh_rate"],
+        config["gamma"],
+        config["late"],
+        base=str(about["weights"]),
+    )
+    shown = grids.Shown.of(held_out)
+    batch = {
+        "latent": latents[: len(shown.true)] if held_out is pictures else encode(base.vae, held_out, len(shown.true)),
+        "ids": base.tokenizer(list(shown.prompts)),
+        "hint": torch.stack([to_hint(hint) for hint in shown.hints]),
+    }
 
     def show() -> tuple[Bytes, dict[str, float]]:
         pipeline = snapshot(architecture, base.unet, base.vae, base.text, base.tokenizer, {name: control})
-        return grids.controlled(pipeline, name, held_out)
+        grid, metrics = grids.controlled(pipeline, name, shown, split)
+        return grid, metrics | {f"loss_{split}": module.measure(batch)}
 
     return Stage(
-        module=ControlTraining(
-            control,
-            base.unet,
-            base.text,
-            Schedule(architecture.schedule),
-            config["optimizer"],
-            config["learning_rate"],
-            config["fresh_rate"],
-            config["gamma"],
-            config["late"],
-        ),
+        module=module,
         data=Latents(pictures, latents, base.tokenizer, config["dropout"], hints=True),
         modules={"control": control},
         show=show,
         finish=lambda: architecture,
+        record={"base": about, "data": _told(config, pictures)},
     )
 
 
-def _go_on(stage: Path, modules: Mapping[str, nn.Module]) -> None:
-    """Start from the weights that lie in the stage's folder, if some do: an unpacked bundle's, or its own of before."""
-    if (stage / WEIGHTS).is_file():
+def _base_of(config: Config) -> dict[str, JsonValue]:
+    """What a control is trained on: `weights` is the identity of its networks, whatever else its bundle holds."""
+    if not config["bundle"]:
+        file = Path(config["folder"]) / "base" / WEIGHTS
+        with file.open("rb") as stream:
+            return {"weights": hashlib.file_digest(stream, "sha256").hexdigest()}
+    bundle = Bundle.open(config["bundle"])
+    manifest = bundle.manifest
+    weights = hashlib.sha256("".join(manifest.files[part].sha256 for part in PARTS).encode()).hexdigest()
+    return {"name": manifest.name, "version": manifest.version, "bundle": bundle.digest, "weights": weights}
+
+
+def _go_on(
+    stage: Path,
+    config: Config,
+    modules: Mapping[str, nn.Module],
+    locked: Mapping[str, nn.Module] | None = None,
+    base: str = "",
+) -> None:
+    """Make sure that the checkpoint in the stage's folder is of this stage, or start from the weights that lie there.
+
+    Weights without a checkpoint are an unpacked bundle's.
+
+    Raises:
+        ValueError: for a checkpoint or weights of something else, or damaged ones.
+    """
+    if (stage / LAST).is_file():
+        check(stage / LAST, modules, locked or {}, base, config["optimizer"])
+    elif (stage / WEIGHTS).is_file():
         for part, module in modules.items():
-            module.load_state_dict(read_weights(stage, part))
+            try:
+                module.load_state_dict(read_weights(stage, part))
+            except RuntimeError as error:
+                raise ValueError(
+                    f"{stage / WEIGHTS} is of another architecture: go on with that, or give another folder="
+                ) from error
 
 
 def load_base(folder: Path, controls: Mapping[str, Path] | None = None) -> Pipeline:
@@ -237,26 +278,34 @@ def _trained_vae(folder: Path) -> tuple[Architecture, VAE]:
 def kept_latents(file: Path, vae: VAE, pictures: Pictures, *, mirrored: bool) -> Tensor:
     """Read `cache_latents` of pictures from a file, or make them, which takes minutes on a CPU, and write it.
 
-    The file holds a digest of all that they depend on: VAE, pictures, their size, mirroring. With another one they are
-    made anew.
+    The file holds a digest of all that they depend on: VAE, pictures, their size, mirroring. With another one, or where
+    the file is damaged, they are made anew.
     """
     digest = hashlib.sha256(repr((pictures.state, mirrored, vae.config)).encode())
     for weight in vae.state_dict().values():
         digest.update(weight.float().cpu().numpy().tobytes())
     made_of = digest.hexdigest()
     if file.is_file():
-        kept = torch.load(file, weights_only=True)
-        if isinstance(kept, dict) and kept["made_of"] == made_of:
-            latents: Tensor = kept["latents"]
-            return latents
+        with suppress(ValueError):
+            kept = load_saved(file)
+            if isinstance(kept, dict) and kept["made_of"] == made_of:
+                latents: Tensor = kept["latents"]
+                return latents
     pictures.check()  # before hours of training meet the one that is damaged
+    latents = encode(vae, pictures, mirrored=mirrored)
+    with replacing(file) as part:
+        torch.save({"made_of": made_of, "latents": latents}, part)
+    return latents
+
+
+def encode(vae: VAE, pictures: Pictures, count: int | None = None, *, mirrored: bool = False) -> Tensor:
+    """Return latents [N, C, h, w] of the first `count` pictures, or of all; on a GPU where there is one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     vae = vae.to(device)
     latents = cache_latents(
-        lambda images: vae.to_latent(vae.encode(images.to(device)).mode()), pictures, mirrored=mirrored
+        lambda images: vae.to_latent(vae.encode(images.to(device)).mode()), pictures, count, mirrored=mirrored
     )
     vae.to("cpu")
-    torch.save({"made_of": made_of, "latents": latents}, file)
     return latents
 
 

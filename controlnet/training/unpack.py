@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import JsonValue
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -42,10 +43,20 @@ def unpack(bundle: Bundle, folder: Path) -> None:
     if present := [name for name in stages if (folder / name).exists()]:
         raise FileExistsError(f"{folder} has trained {', '.join(present)} already: unpack into another folder")
     shutil.copytree(bundle.path("tokenizer"), folder / "tokenizer", dirs_exist_ok=True)
-    data = manifest.training_data if isinstance(manifest.training_data, Mapping) else {}
+    data = _stages(manifest.training_data)
     for name, parts in stages.items():
         write_stage(folder / name, parts, Summary(manifest.architecture, 0, 0.0, {}, origin=bundle.digest))
         (folder / name / "parameters.json").write_text(json.dumps(data.get(name, {}), indent=2) + "\n")
+
+
+def _stages(told: JsonValue) -> Mapping[str, JsonValue]:
+    """How each stage was trained; a bundle that was extended tells it of its base below `base`."""
+    if not isinstance(told, Mapping):
+        return {}
+    base = told.get("base")
+    if isinstance(base, Mapping) and "training_data" in base:
+        return {**{key: value for key, value in told.items() if key != "base"}, **_stages(base["training_data"])}
+    return told
 
 
 def main() -> None:

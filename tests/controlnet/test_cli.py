@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -222,13 +224,39 @@ def test_export_refuses_what_it_would_not_do(
     assert (tmp_path / "there.safetensors").stat().st_size == 0
 
 
-def test_a_mistake_in_training_is_told_in_a_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["stage=control", "stepz=3"], "stage=control has no stepz: did you mean steps?"),
+        (["stage=more"], "stage is more: give one of stage=vae"),
+        (["stage=vae", "data.train=none"], "data.train is none, which has no meta.json"),
+        (["stage=vae", "data.kind=pairs", "data.train=FOLDER"], "has 1 fault: line 1 is '[]'"),
+        (["stage=base", "data.kind=pairs", "data.train=FOLDER"], "train stage=vae first"),
+    ],
+)
+def test_a_mistake_in_training_is_told_in_a_sentence(overrides: list[str], message: str, tmp_path: Path) -> None:
     (tmp_path / "prompt.json").write_text("[]")
-    for overrides in (
-        ["stage=control", "stepz=3"],
-        ["stage=more"],
-        ["stage=vae", f"folder={tmp_path}", "data.train=none"],
-    ):
-        result = runner.invoke(app, ["train", *overrides])
-        assert result.exit_code == 1, result.output
-        assert isinstance(result.exception, SystemExit)
+    told = [override.replace("FOLDER", str(tmp_path)) for override in overrides]
+    result = runner.invoke(app, ["train", *told, f"folder={tmp_path}"])
+    assert result.exit_code == 1, result.output
+    assert message in plain(result.output)
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_train_shows_its_keys() -> None:
+    result = runner.invoke(app, ["train", "--show", "stage=control", "seed=7"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    assert re.search(r"seed +7 +decides all chances", result.output)
+    assert re.search(r"data\.train +required +folder of the pictures", result.output)
+
+
+def test_trains_help_says_how_keys_are_listed() -> None:
+    result = runner.invoke(app, ["train", "--help"])
+    assert "controlnet train --show stage=control" in plain(result.output)
+
+
+def test_training_without_its_packages_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "controlnet.training.config", None)  # as where hydra is missing
+    result = runner.invoke(app, ["train", "stage=control"])
+    assert result.exit_code == 1
+    assert "pip install 'controlnet-platform[train]'" in plain(result.output)

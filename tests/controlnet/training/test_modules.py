@@ -102,6 +102,13 @@ def test_the_base_is_evaluated_while_the_control_is_trained(control, batch, monk
     assert modes == [(False, False)] * 2
 
 
+def test_a_controls_loss_is_measured_at_the_same_noise_each_time(control, batch):
+    torch.manual_seed(1)
+    first = control.measure(batch)
+    torch.manual_seed(2)
+    assert control.measure(batch) == first > 0
+
+
 def test_only_the_control_is_optimized_and_what_starts_from_nothing_has_a_rate_of_its_own(control):
     groups = control.configure_optimizers().param_groups
     optimized = {id(p) for group in groups for p in group["params"]}

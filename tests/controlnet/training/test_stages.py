@@ -98,6 +98,15 @@ def test_damaged_pictures_are_named_before_any_is_encoded(vae, encoded, tmp_path
     assert not encoded
 
 
+@pytest.mark.parametrize("share", [0, 0.01, 0.9])
+def test_latents_that_were_cut_short_are_made_anew(share, vae, encoded, folder, tmp_path):
+    file = tmp_path / "latents.pt"
+    first = kept_latents(file, vae, RenderedParts(folder), mirrored=False)
+    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * share)])
+    assert torch.equal(kept_latents(file, vae, RenderedParts(folder), mirrored=False), first)
+    assert len(encoded) == 2
+
+
 def test_a_file_of_latents_that_says_nothing_of_itself_is_not_trusted(vae, encoded, folder, tmp_path):
     torch.save(torch.zeros(8, 4, 8, 8), tmp_path / "latents.pt")
     assert kept_latents(tmp_path / "latents.pt", vae, RenderedParts(folder), mirrored=False).any()

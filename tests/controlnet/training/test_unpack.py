@@ -5,7 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from controlnet.bundle import ControlWeights
+from controlnet.checkpoint import extend_bundle
 from controlnet.training.export import export
 from controlnet.training.run import train
 from controlnet.training.store import read_summary, read_weights
@@ -31,6 +34,13 @@ def bundle(common, tmp_path_factory):
     return export(folder, target, name="tiny", version="1", metrics={}, training_data=data, created=created, size=32)
 
 
+STAGES = ("base", "control-canny", "control-mine")
+
+
+def control_of(bundle):
+    return load_file(bundle.path("controls/canny.safetensors"))
+
+
 @pytest.fixture
 def folder(bundle, tmp_path):
     unpack(bundle, tmp_path)
@@ -40,6 +50,17 @@ def folder(bundle, tmp_path):
 def test_stages_know_their_origin_and_how_they_were_trained(bundle, folder):
     assert read_summary(folder / "control-canny").origin == bundle.digest
     assert json.loads((folder / "base" / "parameters.json").read_text()) == {"steps": "1"}
+
+
+def test_stages_of_an_extended_bundle_are_those_of_its_base(bundle, tmp_path):
+    record = {"steps": 3}
+    extended = extend_bundle(
+        bundle, tmp_path / "extended", {"mine": ControlWeights(control_of(bundle), "none", {})}, name="both",
+        version="1", licence="CC0-1.0", sources={"mine": record}, created=datetime(2026, 1, 1, tzinfo=UTC),
+    )  # fmt: skip
+    unpack(extended, tmp_path / "run")
+    told = {name: json.loads((tmp_path / "run" / name / "parameters.json").read_text()) for name in STAGES}
+    assert told == {"base": {"steps": "1"}, "control-canny": {}, "control-mine": record}
 
 
 def test_a_stage_that_is_there_is_not_overwritten(bundle, folder):
