@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -177,8 +178,7 @@ class Bundle:
             # Through JSON text, because strict validation takes a list for a tuple only there.
             manifest = Manifest.model_validate_json(json.dumps(data))
         except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors())
-            raise BundleError(f"{folder / MANIFEST} is not a valid manifest: {faults}.") from error
+            raise BundleError(f"{folder / MANIFEST} is not a valid manifest: {faults(error)}.") from error
         # Dataclasses have defaults; a manifest that leaned on them would change its meaning when they change.
         if json.loads(json.dumps(asdict(manifest.architecture))) != data["architecture"]:
             raise BundleError(f"{folder / MANIFEST} leaves out some numbers of its architecture: give all of them.")
@@ -279,14 +279,14 @@ def write_bundle(
         dtype: Floating-point weights are stored so.
 
     Raises:
-        BundleError: The folder isn't empty, a weight isn't finite at `dtype`, or the manifest would be invalid.
+        BundleError: Something is there already, a weight isn't finite at `dtype`, or the manifest would be invalid.
         ValueError: An annotator or a parameter of it doesn't exist or is out of bounds.
     """
     from controlnet.annotators import find  # here, because it loads OpenCV, which readers don't need
 
     target = Path(folder)
-    if target.exists() and any(target.iterdir()):
-        raise BundleError(f"{target} is not empty.")
+    if why := taken(target):
+        raise BundleError(why)
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -324,18 +324,28 @@ def write_bundle(
             created=created,
         )
         (staging / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        staging.chmod(0o755)  # mkdtemp makes it private
+        staging.chmod(stat.S_IMODE((staging / "tokenizer").stat().st_mode))  # mkdtemp makes it private
         staging.rename(target)
     except ValidationError as error:
-        raise BundleError(f"The manifest of {target} would be invalid: {error}") from error
+        raise BundleError(f"The manifest of {target} would be invalid: {faults(error)}.") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return Bundle.open(target)
 
 
+def taken(target: Path) -> str | None:
+    """Why a file or folder can't be written under a name, as a sentence: something is there. None where nothing is."""
+    if target.is_dir():
+        what = "is not empty" if any(target.iterdir()) else None
+    else:
+        what = "is there already" if target.exists() else None
+    return what and f"{target} {what}: choose another name, or remove it first."
+
+
 def _save(state: Mapping[str, Tensor], file: Path, dtype: str) -> None:
     import torch  # here, because readers of manifests don't need it
-    from safetensors.torch import save_file
+
+    from controlnet.tensors import write_tensors
 
     wanted: torch.dtype = getattr(torch, dtype)
     tensors = {}
@@ -345,7 +355,7 @@ def _save(state: Mapping[str, Tensor], file: Path, dtype: str) -> None:
             raise BundleError(f"{key} in {file.name} isn't finite as {dtype}.")
         tensors[key] = stored
     file.parent.mkdir(exist_ok=True)
-    save_file(tensors, file, metadata={"format": "pt"})
+    write_tensors(tensors, file)
 
 
 def _copy_tokenizer(source: Path, target: Path) -> None:
@@ -412,6 +422,11 @@ def _read_manifest(file: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise BundleError(f"{file} holds no JSON object.")
     return data
+
+
+def faults(error: ValidationError) -> str:
+    """What pydantic found, a phrase for each field, without its links."""
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors())
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

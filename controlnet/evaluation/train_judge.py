@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,6 +24,7 @@ from controlnet.evaluation.sampling import reconstruct
 from controlnet.evaluation.scenes import Case, find_seeds, render_cases, single
 from controlnet.layout import channels_last
 from controlnet.pipeline import Pipeline
+from controlnet.tensors import write_tensors
 
 FIRST_SEED = 2_000_000
 """Training of models takes seeds from 0, evaluation from 900,000."""
@@ -130,7 +130,7 @@ def main() -> None:
     with console.status("Reconstructing a third of them"):
         blurred = reconstruct(channels_last(Pipeline.load(options.bundle).vae), pictures[: options.count // 3])
     judge = fit(_stack(pictures), _stack(blurred), answers_to(cases), options.epochs)
-    save_file({name: weight.half().contiguous() for name, weight in judge.state_dict().items()}, options.output)
+    write_tensors({name: weight.half().contiguous() for name, weight in judge.state_dict().items()}, options.output)
     console.print(f"{options.output}  {options.output.stat().st_size} bytes")
 
 

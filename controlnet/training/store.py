@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from pydantic import FiniteFloat, JsonValue, TypeAdapter
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from controlnet.architecture import Architecture
 from controlnet.checkpoint import original
+from controlnet.tensors import write_tensors
 
 WEIGHTS, SUMMARY = "weights.safetensors", "summary.json"
 RECORD = "training"
@@ -86,9 +87,9 @@ def write_stage(folder: Path, parts: Mapping[str, Mapping[str, Tensor]], summary
     """Write state dicts by part under the original's names, which `controlnet import` knows, and the summary."""
     folder.mkdir(parents=True, exist_ok=True)
     states = original.merge(parts)
-    metadata = {"format": "pt", RECORD: json.dumps({"record": summary.record, "metrics": summary.metrics})}
+    metadata = {RECORD: json.dumps({"record": summary.record, "metrics": summary.metrics})}
     with replacing(folder / WEIGHTS) as part_of:
-        save_file({key: tensor.detach().cpu().contiguous() for key, tensor in states.items()}, part_of, metadata)
+        write_tensors({key: tensor.detach().cpu().contiguous() for key, tensor in states.items()}, part_of, metadata)
     with replacing(folder / SUMMARY) as part_of:
         part_of.write_text(json.dumps(asdict(summary), indent=2) + "\n")
 

@@ -149,6 +149,25 @@ def test_a_folder_that_is_not_empty_is_left_alone(tmp_path: Path, arguments: dic
         write_bundle(tmp_path / "taken", **arguments)
 
 
+def test_a_file_that_is_there_is_left_alone(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    (tmp_path / "bundle").write_text("mine")
+    with pytest.raises(BundleError, match="is there already: choose another name, or remove it first"):
+        write_bundle(tmp_path / "bundle", **arguments)
+
+
+def test_its_files_and_folders_may_be_read_by_whoever_the_umask_says(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    modes = {path.stat().st_mode for path in (bundle.folder, *bundle.folder.rglob("*"))}
+    assert modes == {(tmp_path / "file").stat().st_mode, (tmp_path / "folder").stat().st_mode}
+
+
+def test_a_manifest_that_would_be_invalid_is_told_without_links(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    with pytest.raises(BundleError, match=r"would be invalid: name: ") as error:
+        write_bundle(tmp_path / "bundle", **arguments | {"name": "My Model"})
+    assert "http" not in str(error.value)
+
+
 def test_an_unknown_annotator_is_refused_with_the_choices(tmp_path: Path, arguments: dict[str, Any]) -> None:
     arguments["controls"] = {"canny": ({}, "cany", {})}
     with pytest.raises(ValueError, match=r"annotator 'cany' is unknown: choose from canny,"):
