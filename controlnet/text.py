@@ -22,8 +22,7 @@ from torch import Tensor, nn
 
 from controlnet.architecture import TextConfig
 from controlnet.clip import CLIPText
-
-BOS, EOS = "<|startoftext|>", "<|endoftext|>"
+from controlnet.vocabulary import BOS, EOS
 
 WORDS = rf"{re.escape(BOS)}|{re.escape(EOS)}|'s|'t|'re|'ve|'m|'ll|'d|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}}\p{{N}}]+"
 """What of a text becomes tokens, piece by piece: letters, single digits, runs of anything else."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
-from controlnet.text import BOS, EOS
+from controlnet.vocabulary import BOS, EOS
 
 END_OF_WORD = "</w>"
 
