@@ -10,19 +10,33 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from PIL import Image
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Column, Table
 from rich.text import Text
 
+from controlnet import __version__
 from controlnet.annotators import ANNOTATORS, find, fit, make_map, namesake, natural_resolution
 from controlnet.annotators.annotator import Picture
-from controlnet.bundle import DEMO, Bundle, BundleError, ControlWeights, Manifest, write_bundle
+from controlnet.architecture import Architecture
+from controlnet.bundle import (
+    DEMO,
+    Bundle,
+    BundleError,
+    ControlName,
+    ControlWeights,
+    Manifest,
+    Name,
+    Version,
+    taken,
+    write_bundle,
+)
 from controlnet.pictures import read
+from controlnet.vocabulary import check_tokenizer
 from controlnet.warnings import ResultWarning, of_map
 
 if TYPE_CHECKING:
@@ -30,30 +44,56 @@ if TYPE_CHECKING:
 
 # torch, transformers and Lightning take seconds to import: the commands that need them import them.
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Images with spatial control.")
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 console = Console()
 
 BundleOption = Annotated[Path, typer.Option("--bundle", "-b", help="Folder of the bundle.", show_default="the demo's")]
+DeviceHelp = "Device that computes: cpu, cuda, or auto, which is a GPU where there is one."
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"controlnet {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Images with spatial control."""
 
 
 @app.command()
 def generate(
-    prompt: Annotated[str, typer.Argument(help="What to make.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="PNG; a number is added where there are several.")],
+    prompt: Annotated[str, typer.Argument(help="Text that says what the images show.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG to write; several get a number each.")],
     control: Annotated[
         list[str] | None, typer.Option("--control", "-c", help="NAME=PICTURE; its map is made by the annotator.")
     ] = None,
     control_map: Annotated[list[str] | None, typer.Option("--map", "-m", help="NAME=MAP, ready to use.")] = None,
     bundle: BundleOption = DEMO,
-    negative_prompt: Annotated[str | None, typer.Option(help="What to avoid.")] = None,
-    n: Annotated[int, typer.Option(min=1, help="Number of images.")] = 1,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the first image; the next ones count up.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1)] = None,
-    guidance: Annotated[float | None, typer.Option(min=1.0)] = None,
-    strength: Annotated[float, typer.Option(min=0.0, max=2.0, help="Of all controls.")] = 1.0,
-    resolution: Annotated[int | None, typer.Option(help="Short side; the bundle's native one if absent.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="ddim, dpmpp_2m or euler.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
+    negative_prompt: Annotated[
+        str | None, typer.Option(help="Text that says what to avoid; the bundle's if absent.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", "--n", min=1, help="Number of images.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the first image; the next ones count up. Random if absent.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps; the bundle's if absent.")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(min=1.0, help="Guidance scale, 1 is none; the bundle's if absent.")
+    ] = None,
+    strength: Annotated[float, typer.Option(min=0.0, max=2.0, help="Strength of all controls.")] = 1.0,
+    resolution: Annotated[
+        int | None, typer.Option(help="Short side of the images in pixels; the bundle's native one if absent.")
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="Sampler: ddim, dpmpp_2m or euler; the bundle's if absent.")
+    ] = None,
+    device: Annotated[str, typer.Option(help=DeviceHelp)] = "auto",
 ) -> None:
     """Make images from a prompt and the maps of pictures."""
     opened = _open(bundle)
@@ -96,7 +136,7 @@ def generate(
         for i in range(n)
     ]
     with _refusals():
-        pipeline = Pipeline.load(opened, device=device)
+        pipeline = Pipeline.load(opened, device=_device(device))
         _warn(pipeline.warnings(specs[0]))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
@@ -111,10 +151,12 @@ def generate(
 
 @app.command()
 def annotate(
-    annotator: Annotated[str, typer.Argument(help=f"One of {', '.join(ANNOTATORS)}.")],
-    picture: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    annotator: Annotated[str, typer.Argument(help=f"Annotator that makes the map: {', '.join(ANNOTATORS)}.")],
+    picture: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Picture to read.")],
     output: Annotated[Path, typer.Argument(help="PNG to write.")],
-    parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="NAME=NUMBER.")] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", help="NAME=NUMBER, a parameter of the annotator.")
+    ] = None,
 ) -> None:
     """Make the control map of a picture."""
     _writable(output)
@@ -128,29 +170,35 @@ def annotate(
 @app.command()
 def inspect(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.", show_default="the demo's")] = DEMO,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Metrics of the bundle, too; docs/model.md tells of them.")
+    ] = False,
 ) -> None:
-    """Show what a bundle is, and check every byte of it."""
+    """Show what a bundle is, and check every byte of it, and that its tokenizer fits."""
     opened = _open(bundle)
-    try:
-        opened.verify()
-    except BundleError as error:
-        _fail(error)
     manifest = opened.manifest
-    # A digest is whole on a line of 80.
-    table = Table("", Column(overflow="fold"), show_header=False, box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_row("model", f"{manifest.name} {manifest.version}, {manifest.licence}")
-    table.add_row("digest", opened.digest)
-    table.add_row("size", f"{opened.nbytes / 1e6:.1f} MB in {len(manifest.files)} files, all as listed")
     native, numbers = manifest.native_size, manifest.architecture
-    table.add_row("native", f"{native.width}x{native.height}, multiples of {numbers.multiple}")
-    table.add_row("predicts", numbers.schedule.prediction)
+    with _failures():
+        opened.verify()
+        check_tokenizer(opened.path("tokenizer"), numbers.text)
     defaults = manifest.defaults
-    table.add_row("defaults", f"{defaults.steps} steps of {defaults.sampler}, guidance {defaults.guidance:g}")
+    rows = [
+        ("model", f"{manifest.name} {manifest.version}, {manifest.licence}"),
+        ("digest", opened.digest),
+        ("size", f"{opened.nbytes / 1e6:.1f} MB in {len(manifest.files)} files, all as listed"),
+        ("native", f"{native.width}x{native.height}, multiples of {numbers.multiple}"),
+        ("heads", f"{numbers.unet.num_heads} in the UNet, {numbers.text.num_attention_heads} in the text encoder"),
+        ("predicts", numbers.schedule.prediction),
+        ("defaults", f"{defaults.steps} steps of {defaults.sampler}, guidance {defaults.guidance:g}"),
+    ]
     for name, control in manifest.controls.items():
-        table.add_row("control", f"{name}: {control.description} ({control.annotator} {control.parameters})")
-    for metric, value in manifest.metrics.items():
-        table.add_row("metric", f"{metric} {value:.4g}")
-    console.print(table)
+        rows.append(("control", f"{name}: {control.description} ({control.annotator} {control.parameters})"))
+    if metrics:
+        rows += [("metric", f"{metric} {value:.4g}") for metric, value in manifest.metrics.items()]
+    elif manifest.metrics:
+        rows.append(("metrics", f"{len(manifest.metrics)}, shown by --metrics"))
+    for key, value in rows:  # in no table, which would cut a digest in two
+        console.print(f"{key:10}{value}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("import")
@@ -159,64 +207,108 @@ def import_model(
         Path, typer.Argument(exists=True, help="A .pth, .ckpt or .safetensors file, or a diffusers folder.")
     ],
     bundle: Annotated[Path, typer.Argument(help="Folder to write.")],
-    name: Annotated[str, typer.Option(help="Of the model, in its manifest.")],
-    licence: Annotated[str, typer.Option(help="SPDX expression or a sentence.")],
-    control: Annotated[str | None, typer.Option(help="What the file's ControlNet is called: canny, depth ...")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the model in its manifest; for our own exports, theirs if absent.")
+    ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option("--licence", "--license", help="Licence, an SPDX expression or a sentence; likewise if absent."),
+    ] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the source's only control: canny, depth ... A folder's controls are named by their folders: "
+            "controlnet_canny/ holds canny."
+        ),
+    ] = None,
     annotator: Annotated[
-        str | None, typer.Option(help="Makes the maps; the one of a control's own name if absent.")
+        str | None, typer.Option(help="Annotator that makes the maps; the one of a control's own name if absent.")
     ] = None,
     base: Annotated[
         Path | None, typer.Option(help="Bundle to add the control to, where the source holds only that.")
     ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            help="Bundle whose heads, groups, prediction ... a file has, and whose tokenizer is taken where none is "
+            "given; those of Stable Diffusion 1.5 if absent."
+        ),
+    ] = None,
+    heads: Annotated[int | None, typer.Option(min=1, help="Attention heads of a file's UNet; 8 if absent.")] = None,
+    text_heads: Annotated[
+        int | None, typer.Option(min=1, help="Attention heads of a file's text encoder; 12 if absent.")
+    ] = None,
     tokenizer: Annotated[
-        Path | None, typer.Option(help="Folder with vocab.json and merges.txt, where source has none.")
+        Path | None, typer.Option(help="Folder with vocab.json and merges.txt, where the source has none.")
     ] = None,
     prediction: Annotated[
-        Literal["eps", "v"] | None, typer.Option(help="Of a file's UNet, whose weights don't tell; eps if absent.")
+        Literal["eps", "v"] | None,
+        typer.Option(help="Prediction of a file's UNet, which its weights don't tell; eps if absent."),
     ] = None,
-    variant: Annotated[str | None, typer.Option(help="Of a diffusers folder's weights: fp16 ...")] = None,
-    version: Annotated[str, typer.Option(help="Of the weights.")] = "1",
+    variant: Annotated[str | None, typer.Option(help="Variant of a diffusers folder's weights: fp16 ...")] = None,
+    version: Annotated[
+        str | None, typer.Option(help="Version of the weights; 1, or that of our own export, if absent.")
+    ] = None,
     size: Annotated[
-        int | None, typer.Option(help="Side of the pictures it was trained on; the base's, or 512, if absent.")
+        int | None,
+        typer.Option(
+            min=1, help="Side of the training pictures in pixels; the base's, the export's, or 512 if absent."
+        ),
     ] = None,
 ) -> None:
     """Turn a checkpoint into a bundle; pickles are read once, in a process of their own."""
-    from controlnet.architecture import SD15
-    from controlnet.checkpoint import (
-        CheckpointError,
-        extend_bundle,
-        import_checkpoint,
-        import_control,
-        import_diffusers,
-    )
-    from controlnet.training.store import read_record
-
-    folder, created, told = source.is_dir(), datetime.now(UTC), f"imported from {source.name}"
-    if prediction and (folder or base):
-        raise typer.BadParameter("--prediction is for a whole model in one file: folders and bundles tell it")
+    folder = source.is_dir()
+    for option, given in (
+        ("--like", like),
+        ("--heads", heads),
+        ("--text-heads", text_heads),
+        ("--prediction", prediction),
+    ):
+        if given is not None and (folder or base):
+            raise typer.BadParameter(f"{option} is for a whole model in one file: folders and bundles tell it")
     if variant and not folder:
         raise typer.BadParameter("--variant is for folders")
-    if control and folder and not base:
-        raise typer.BadParameter(
-            "--control is for a file or with --base: a folder's controls have their folders' names"
-        )
-
-    try:
+    if base and tokenizer:
+        raise typer.BadParameter("--base brings its own tokenizer: leave --tokenizer out")
+    _check_words(name, control, version)
+    _check_free(bundle)
+    with _refusals("--"):
         if annotator:
             find(annotator)
-    except ValueError as error:
-        raise typer.BadParameter(f"--{error}") from error
+
+    from controlnet.architecture import SD15
+    from controlnet.checkpoint import extend_bundle, import_checkpoint, import_control, import_diffusers, read_card
+    from controlnet.checkpoint.detect import refuse_shuffle
+    from controlnet.checkpoint.extend import DTYPES
+    from controlnet.checkpoint.imports import control_folders
+    from controlnet.checkpoint.read import PICKLED
+    from controlnet.training.store import read_record
+
+    with _failures():
+        card = read_card(source)
+        if not folder:
+            refuse_shuffle(source.name, control or "")
+    known = {} if card is None else card.controls
+    only = next(iter(known)) if len(known) == 1 else None
+    if card is not None and base is None:
+        name, licence, version = name or card.name, licence or card.licence, version or card.version
+    if not name or not licence:
+        raise typer.BadParameter(f"{'--licence' if name else '--name'} is missing: a bundle's manifest has it")
+    version, created, told = version or "1", datetime.now(UTC), f"imported from {source.name}"
 
     def with_maps(called: str, state: Mapping[str, Tensor]) -> ControlWeights:
+        maps = known.get((only or called) if called == control else called)  # whatever the only one is called now
+        if maps is not None and annotator in (None, maps.annotator):
+            return ControlWeights(state, maps.annotator, maps.parameters, maps.description)
         return ControlWeights(state, annotator or namesake(called), {})
 
-    try:
-        if base is not None:
-            if control is None:
-                raise typer.BadParameter("--base needs --control, the new control's name")
-            if tokenizer:
-                raise typer.BadParameter("--base brings its own tokenizer: leave --tokenizer out")
-            opened = _open(base)
+    if base is not None:
+        control = control or only
+        if control is None:
+            raise typer.BadParameter("--base needs --control, the new control's name")
+        opened = _open(base)
+        _check_size(size, opened.manifest.architecture)
+        with _failures():
             state = import_control(source, architecture=opened.manifest.architecture, variant=variant)
             record, measured = read_record(source)
             made = extend_bundle(
@@ -231,52 +323,93 @@ def import_model(
                 created=created,
                 native_size=(size, size) if size else None,
             )
-        else:
-            like = replace(SD15, schedule=replace(SD15.schedule, prediction=prediction or "eps"))
-            if folder:
-                model = import_diffusers(source, variant=variant)
-            else:
-                model = import_checkpoint(source, like=like, control=control or "control")
-                if model.controls and not control:
-                    raise typer.BadParameter("the file holds a ControlNet: give it a name by --control")
-            words = tokenizer or model.tokenizer
-            if words is None:
-                raise typer.BadParameter("the source has no tokenizer: give --tokenizer")
-            made = write_bundle(
-                bundle,
-                architecture=model.architecture,
-                unet=model.unet,
-                vae=model.vae,
-                text=model.text,
-                controls={known: with_maps(known, state) for known, state in model.controls.items()},
-                tokenizer=words,
-                name=name,
-                version=version,
-                native_size=(size or 512, size or 512),
-                licence=licence,
-                training_data=told,
-                metrics={},
-                created=created,
+        _print_digest(bundle, made)
+        return
+
+    another = None if like is None else _open(like)
+    numbers = SD15 if another is None else another.manifest.architecture
+    if folder:
+        found = control_folders(source)
+        if control and len(found) != 1:
+            raise typer.BadParameter(
+                f"--control names a folder's only control, and {source} has {', '.join(found) or 'none'}: "
+                "each is named by its folder, controlnet_canny/ holds canny"
             )
-    except (CheckpointError, BundleError) as error:
-        _fail(error)
-        raise
-    console.print(f"{bundle}  {made.digest}")
+        with _failures():
+            model = import_diffusers(source, variant=variant)
+        if control:
+            model = replace(model, controls=dict(zip([control], model.controls.values(), strict=True)))
+    else:
+        if source.suffix in PICKLED:  # it may take minutes to read one
+            _check_size(size, numbers)
+            if tokenizer is None and another is None:
+                raise typer.BadParameter(f"{NO_TOKENIZER}; for a control alone, --base BUNDLE")
+        with _failures():
+            model = import_checkpoint(
+                source,
+                like=None if another is None else numbers,
+                heads=heads,
+                text_heads=text_heads,
+                control=control,
+            )
+        if model.controls and not (control or only):
+            raise typer.BadParameter("the file holds a ControlNet: give it a name by --control")
+        if prediction:
+            schedule = replace(model.architecture.schedule, prediction=prediction)
+            model = replace(model, architecture=replace(model.architecture, schedule=schedule))
+        if card is None and another is None:
+            _print_assumed(model.architecture, heads, text_heads, prediction)
+    words = tokenizer or model.tokenizer or (None if another is None else another.path("tokenizer"))
+    if words is None:
+        raise typer.BadParameter(NO_TOKENIZER)
+    _check_size(size, model.architecture)
+    native = (512, 512) if card is None else (card.native_size.width, card.native_size.height)
+    with _failures():
+        check_tokenizer(words, model.architecture.text)
+        made = write_bundle(
+            bundle,
+            architecture=model.architecture,
+            unet=model.unet,
+            vae=model.vae,
+            text=model.text,
+            controls={called: with_maps(called, state) for called, state in model.controls.items()},
+            tokenizer=words,
+            name=name,
+            version=version,
+            native_size=(size, size) if size else native,
+            licence=licence,
+            training_data=told,
+            metrics={},
+            created=created,
+            defaults=None if card is None else card.defaults,
+            # Our own exports have the bits of the bundle; others' are stored by half.
+            dtype="float16" if card is None else DTYPES[next(iter(model.unet.values())).dtype],
+        )
+    _print_digest(bundle, made)
+
+
+NO_TOKENIZER = (
+    "the source has no tokenizer: give --tokenizer FOLDER with vocab.json and merges.txt "
+    "(Stable Diffusion 1.x has those of openai/clip-vit-large-patch14), or --like BUNDLE, whose is taken"
+)
 
 
 @app.command()
 def export(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
     target: Annotated[
-        Path, typer.Argument(help="A .safetensors file in the original's layout, or a diffusers folder.")
+        Path, typer.Argument(help="A .safetensors file in the original's layout, or a diffusers folder; is new.")
     ],
     control: Annotated[
-        str | None, typer.Option(help="Which control goes into the file; the base alone if absent.")
+        str | None, typer.Option(help="Control that goes into the file; the base alone if absent.")
     ] = None,
     alone: Annotated[bool, typer.Option("--alone", help="Only the control.")] = False,
 ) -> None:
-    """Write a bundle for other programs: diffusers (a folder), ComfyUI and A1111 (a file)."""
-    from controlnet.checkpoint import CheckpointError, export_control, export_diffusers, export_original
+    """Write a bundle for other programs: diffusers (a folder), ComfyUI and A1111 (a file).
+
+    A model card goes with it, from which `import` makes the same model again.
+    """
+    from controlnet.checkpoint import export_control, export_diffusers, export_original
     from controlnet.checkpoint.read import PICKLED
 
     opened = _open(bundle)
@@ -286,27 +419,27 @@ def export(
         raise typer.BadParameter(f"{target} must end in .safetensors, or be the name of a folder: no pickle is written")
     if control and target.suffix != ".safetensors":
         raise typer.BadParameter("--control is for a .safetensors file: a folder has all controls")
-    if target.is_file():
-        raise typer.BadParameter(f"{target} is there already")
-    try:
+    _check_free(target)
+    with _failures():
         if target.suffix != ".safetensors":
             export_diffusers(opened, target)
         elif alone and control is not None:
             export_control(opened, control, target)
         else:
             export_original(opened, control, target)
-    except CheckpointError as error:
-        _fail(error)
     console.print(target)
 
 
 @app.command()
 def train(
     overrides: Annotated[
-        list[str], typer.Argument(metavar="stage=vae|base|control KEY=VALUE ...", help="Its configuration.")
+        list[str],
+        typer.Argument(
+            metavar="stage=vae|base|control KEY=VALUE ...", help="Stage, and keys of its configuration with values."
+        ),
     ],
     show: Annotated[
-        bool, typer.Option("--show", help="List the stage's keys, values and meanings; train nothing.")
+        bool, typer.Option("--show", help="Listing of the stage's keys, values and meanings; nothing is trained.")
     ] = False,
 ) -> None:
     """Train a stage of a model; Ctrl-C keeps what was learned, and the same command again goes on from there.
@@ -345,16 +478,26 @@ def train(
 @app.command()
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.", show_default="the demo's")] = DEMO,
-    count: Annotated[int, typer.Option(min=1, help="Held-out scenes of one part; a quarter more of others.")] = 200,
-    seen: Annotated[int, typer.Option(min=0, help="Scenes of combinations that training saw, reported apart.")] = 0,
-    photographs: Annotated[bool, typer.Option(help="Follow the edges of five photographs of scikit-image.")] = False,
-    control: Annotated[str, typer.Option(help="Which control; it takes canny maps.")] = "canny",
+    count: Annotated[
+        int, typer.Option(min=1, help="Number of held-out scenes of one part; a quarter more of others.")
+    ] = 200,
+    seen: Annotated[
+        int, typer.Option(min=0, help="Number of scenes of combinations that training saw, reported apart.")
+    ] = 0,
+    photographs: Annotated[
+        bool, typer.Option(help="Five photographs of scikit-image, too: does it follow their edges?")
+    ] = False,
+    control: Annotated[str, typer.Option(help="Name of the control that is measured; it takes canny maps.")] = "canny",
     out: Annotated[Path | None, typer.Option(help="Folder for report.html and evaluation.json.")] = None,
     docs: Annotated[Path | None, typer.Option(help="Markdown page whose tables are replaced: docs/model.md.")] = None,
-    mlflow: Annotated[str | None, typer.Option(help="Tracking URI: log on --version of --model, too.")] = None,
-    model: Annotated[str | None, typer.Option(help="Registered model in MLflow.")] = None,
-    version: Annotated[str | None, typer.Option(help="Of the registered model; it must hold this bundle.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
+    mlflow: Annotated[
+        str | None, typer.Option(help="Tracking URI of an MLflow, to log on --version of --model, too.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Name of the registered model in MLflow.")] = None,
+    version: Annotated[
+        str | None, typer.Option(help="Version of the registered model; it must hold this bundle.")
+    ] = None,
+    device: Annotated[str, typer.Option(help=DeviceHelp)] = "cpu",
 ) -> None:
     """Measure a model that draws machined parts: does it follow maps and words that it never saw?"""
     if [mlflow, model, version].count(None) not in (0, 3):
@@ -372,12 +515,11 @@ def evaluate(
         place = None
         if mlflow and model and version:  # before minutes of sampling
             place = tracking.Place.find(mlflow, model, version, opened.digest)
-        subject = Subject.of(opened, control, device)
+        subject = Subject.of(opened, control, _device(device))
         followed = follow(subject, load_photographs()) if photographs else ()
         found = run(subject, count, seen, followed, command=shlex.join(["controlnet", *sys.argv[1:]]))
     except (ValueError, ModuleNotFoundError) as error:
         _fail(error)
-        raise
     console.print(markdown(found), markup=False, highlight=False, soft_wrap=True)
     if out:
         console.print(*write_report(found, out), soft_wrap=True)
@@ -397,10 +539,72 @@ def _open(folder: Path) -> Bundle:
         return Bundle.open(folder)
     except BundleError as error:
         _fail(error)
-        raise
 
 
-def _fail(error: Exception) -> None:
+@contextmanager
+def _failures() -> Iterator[None]:
+    """What the library can't do is told as its sentence, and ends the command."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        _fail(error)
+
+
+def _check_words(name: str | None, control: str | None, version: str | None) -> None:
+    """Refuse names that a manifest can't hold before the work, not after it."""
+    plain = "small letters, digits, '.', '_' and '-', at most 64, a letter or digit first and last"
+    for option, word, kind, rule in (
+        ("--name", name, Name, plain),
+        ("--control", control, ControlName, "small letters, digits and '_', at most 32, a letter first"),
+        ("--version", version, Version, "letters, digits, '.', '+', '_' and '-', at most 64, a letter or digit first"),
+    ):
+        if word is None:
+            continue
+        try:
+            TypeAdapter(kind).validate_python(word)
+        except ValidationError as error:
+            raise typer.BadParameter(f"{option} is {word!r}: choose {rule}") from error
+
+
+def _check_free(target: Path) -> None:
+    if why := taken(target):
+        raise typer.BadParameter(why)
+
+
+def _check_size(size: int | None, numbers: Architecture) -> None:
+    multiple = numbers.multiple
+    if size is not None and size % multiple:
+        below, above = size // multiple * multiple, -(-size // multiple) * multiple
+        near = f"{below} or {above}" if below else f"{above}"
+        raise typer.BadParameter(f"--size is {size}: this model's sizes are multiples of {multiple}; choose {near}")
+
+
+def _print_assumed(numbers: Architecture, heads: int | None, text_heads: int | None, prediction: str | None) -> None:
+    """Say what was not in the weights and nobody gave."""
+    assumed = [
+        *([] if heads else [f"{numbers.unet.num_heads} heads in the UNet (--heads)"]),
+        *([] if text_heads else [f"{numbers.text.num_attention_heads} heads in the text encoder (--text-heads)"]),
+        *([] if prediction else [f"prediction {numbers.schedule.prediction} (--prediction)"]),
+        f"groups of {numbers.unet.norm_groups}, {numbers.text.hidden_act}",
+        f"latents times {numbers.vae.scale_factor:g} (--like BUNDLE)",
+    ]
+    told = "Not in the weights, so taken to be those of Stable Diffusion 1.5: " + ", ".join(assumed)
+    console.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_digest(folder: Path, made: Bundle) -> None:
+    console.print(f"{folder}  {made.digest}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _fail(error: Exception) -> NoReturn:
     console.print(str(error), style="red", markup=False, soft_wrap=True)  # a path that is cut in two cannot be copied
     raise typer.Exit(1) from error
 
@@ -442,11 +646,11 @@ def _warn(warnings: Sequence[ResultWarning]) -> None:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def _refusals(option: str = "") -> Iterator[None]:
     """What the library refuses is told as its sentence, not as a traceback."""
     try:
         yield
     except (ValueError, OSError) as error:
-        raise typer.BadParameter(str(error)) from error
+        raise typer.BadParameter(f"{option}{error}") from error
     except ArithmeticError as error:  # NotFinite: nothing that the caller gave is at fault
         _fail(error)

@@ -4,6 +4,7 @@ Importing gives state dicts under this library's names, checked to the last key;
 a bundle of them. Exporting starts from a bundle.
 """
 
+from controlnet.checkpoint.card import ModelCard, read_card
 from controlnet.checkpoint.exports import export_control, export_diffusers, export_original
 from controlnet.checkpoint.extend import extend_bundle
 from controlnet.checkpoint.imports import Imported, import_checkpoint, import_control, import_diffusers
@@ -12,6 +13,7 @@ from controlnet.strict import CheckpointError
 __all__ = [
     "CheckpointError",
     "Imported",
+    "ModelCard",
     "export_control",
     "export_diffusers",
     "export_original",
@@ -19,4 +21,5 @@ __all__ = [
     "import_checkpoint",
     "import_control",
     "import_diffusers",
+    "read_card",
 ]

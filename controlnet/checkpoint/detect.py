@@ -88,6 +88,26 @@ def refuse_foreign(state: Mapping[str, Tensor], *, what: str, part: bool = False
         )
 
 
+def refuse_shuffle(*names: str) -> None:
+    """Raise where a name is that of the v1.1 shuffle ControlNet, whose weights don't tell that it is one.
+
+    It pools each of its outputs to one value, which this library's ControlNets don't; a folder's config says so, a
+    file says nothing.
+
+    Args:
+        names: Of a file, of its control.
+
+    Raises:
+        CheckpointError: So it is.
+    """
+    for name in names:
+        if "shuffle" in name.lower():
+            raise CheckpointError(
+                f"{name!r} is called as the shuffle ControlNet is, which is not taken: it pools its outputs "
+                "(global_pool_conditions). If it is another one, give it another name."
+            )
+
+
 def context_dim(state: Mapping[str, Tensor]) -> int | None:
     """Width of the text features that a UNet or a ControlNet reads, in any naming; None where it reads none."""
     widths = {tensor.shape[1] for key, tensor in state.items() if key.endswith(CROSS_ATTENTION) and tensor.ndim == 2}

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from controlnet.architecture import SD15, Architecture
+from controlnet.architecture import SD15, Architecture, ControlConfig, UNetConfig
 from controlnet.checkpoint import diffusers, original, settings
-from controlnet.checkpoint.detect import refuse_family, refuse_foreign
+from controlnet.checkpoint.card import ModelCard, ordered, read_card, same_network
+from controlnet.checkpoint.detect import refuse_family, refuse_foreign, refuse_shuffle
 from controlnet.checkpoint.infer import fitting_hint, infer_architecture
 from controlnet.checkpoint.read import read_state
 from controlnet.control import ControlNet
@@ -21,6 +22,7 @@ from controlnet.strict import CheckpointError, check
 from controlnet.text import TextEncoder
 from controlnet.unet import UNet
 from controlnet.vae import VAE
+from controlnet.vocabulary import TokenizerError, check_tokenizer, read_vocabulary
 
 State = Mapping[str, Tensor]
 
@@ -39,6 +41,7 @@ class Imported:
         text: State dict of a `TextEncoder`.
         controls: State dicts of `ControlNet`s, by name; may be empty.
         tokenizer: Folder with vocab.json and merges.txt, or tokenizer.json, where the source has one.
+        card: What else the bundle said that this was exported from, where it was.
     """
 
     architecture: Architecture
@@ -47,34 +50,56 @@ class Imported:
     text: State
     controls: Mapping[str, State]
     tokenizer: Path | None = None
+    card: ModelCard | None = None
 
 
-def import_checkpoint(file: str | Path, *, like: Architecture = SD15, control: str = "control") -> Imported:
+def import_checkpoint(
+    file: str | Path,
+    *,
+    like: Architecture | None = None,
+    heads: int | None = None,
+    text_heads: int | None = None,
+    control: str | None = None,
+) -> Imported:
     """Take a full checkpoint in the original's layout (`v1-5-pruned.ckpt`, `control_sd15_canny.pth`, merges of them).
 
     Args:
         file: .safetensors, or a pickled kind, which is converted in a process of its own.
         like: The numbers that weights don't tell are taken from here: heads, norm groups, activation, scale factor,
-            schedule. Those of SD 1.5 if not given.
-        control: How to name the ControlNet, if there is one in the file.
+            schedule. Those of the file's model card, or else of SD 1.5, if not given.
+        heads: Attention heads of the UNet; those of `like` if not given.
+        text_heads: Likewise of the text encoder.
+        control: How to name the ControlNet, if there is one in the file; as the card does, or `control`, if not given.
 
     Raises:
         CheckpointError: Another kind of file, by its name; a part that is missing; or keys that are missing,
             unexpected or mis-shaped, all of them listed.
     """
     what = str(file)
+    refuse_shuffle(Path(file).name, control or "")
     state = read_state(file)
     refuse_foreign(state, what=what)
     parts, strange = original.split(state)
     absent = [part for part in ("unet", "vae", "text") if part not in parts]
     if absent:
         if parts.keys() == {"control"} or original.STRIPPED_CONTROL in state or _DIFFUSERS_CONTROL in state:
-            raise CheckpointError(f"{what} holds a ControlNet and no model: add it to one (--base, import_control).")
+            raise CheckpointError(f"{what} holds a control and no model: give the model by --base BUNDLE.")
         held = _names(parts) or "no known part"
         raise CheckpointError(f"{what} is no full checkpoint: {', '.join(absent)} missing; it holds {held}.")
-    architecture = infer_architecture(
-        unet=parts["unet"], vae=parts["vae"], text=parts["text"], control=parts.get("control"), like=like, what=what
-    )
+    card = read_card(file)
+    if card is not None and (like, heads, text_heads) == (None, None, None):
+        architecture = card.architecture
+    else:
+        architecture = infer_architecture(
+            unet=parts["unet"],
+            vae=parts["vae"],
+            text=parts["text"],
+            control=parts.get("control"),
+            like=like or (SD15 if card is None else card.architecture),
+            heads=heads,
+            text_heads=text_heads,
+            what=what,
+        )
     expected = original.merge({part: blank(part, architecture) for part in parts})
     check(expected, original.merge(parts) | strange, what=what)
     return Imported(
@@ -82,7 +107,8 @@ def import_checkpoint(file: str | Path, *, like: Architecture = SD15, control: s
         unet=parts["unet"],
         vae=parts["vae"],
         text=parts["text"],
-        controls={control: parts["control"]} if "control" in parts else {},
+        controls={control or _only_control(card): parts["control"]} if "control" in parts else {},
+        card=card,
     )
 
 
@@ -91,8 +117,7 @@ def import_control(source: str | Path, *, architecture: Architecture, variant: s
 
     Args:
         source: A file in the original's layout (alone, with or without prefix, or within a full checkpoint) or with
-            diffusers' names, or a folder of diffusers (config.json and weights). The v1.1 shuffle model's global
-            pooling isn't visible in its weights: don't take its file.
+            diffusers' names, or a folder of diffusers (config.json and weights).
         architecture: Of the model.
         variant: Of a folder's weights, as `import_diffusers` takes it.
 
@@ -103,23 +128,11 @@ def import_control(source: str | Path, *, architecture: Architecture, variant: s
     source = Path(source)
     if source.is_dir():
         return _read_control_folder(source, architecture, variant)
-    what = str(source)
-    state = read_state(source)
-    refuse_foreign(state, what=what)
-    if _DIFFUSERS_CONTROL in state:
-        refuse_family(state, architecture.unet.context_dim, what=what)
-        return _from_diffusers("control", state, architecture, what=what)
-    if original.STRIPPED_CONTROL in state:
-        refuse_family(state, architecture.unet.context_dim, what=what)
-        check(blank("control", architecture), state, what=what)
-        return state
-    parts, strange = original.split(state)
-    if "control" not in parts:
-        raise CheckpointError(f"{what} holds no ControlNet; it holds {_names(parts) or 'no known part'}.")
-    refuse_family(parts["control"], architecture.unet.context_dim, what=what)
-    expected = original.merge({"control": blank("control", architecture)})
-    check(expected, original.merge({"control": parts["control"]}) | strange, what=what)
-    return parts["control"]
+    state = _read_control_file(source, architecture)
+    card = read_card(source)
+    if card is not None:
+        _refuse_other_model(card.architecture.unet, card.architecture.control, architecture, what=str(source))
+    return state
 
 
 def import_diffusers(folder: str | Path, *, variant: str | None = None) -> Imported:
@@ -135,6 +148,8 @@ def import_diffusers(folder: str | Path, *, variant: str | None = None) -> Impor
     """
     folder = Path(folder)
     if not (folder / "unet").is_dir():
+        if _is_control_folder(folder):
+            raise CheckpointError(f"{folder} holds a control and no model: give the model by --base BUNDLE.")
         raise CheckpointError(f"{folder} is no pipeline folder of diffusers: it has no unet.")
     states = {
         "unet": _read_weights(folder / "unet", variant),
@@ -144,7 +159,7 @@ def import_diffusers(folder: str | Path, *, variant: str | None = None) -> Impor
     vocabulary = _read_vocabulary(folder / "tokenizer")
     _check_padding(folder / "tokenizer")
     vae = settings.read_vae(*_config(folder / "vae"))
-    found = {_control_name(path.name): path for path in sorted(folder.glob("controlnet*")) if path.is_dir()}
+    found = control_folders(folder)
     hints = {name: settings.read_control(*_config(path))[1] for name, path in found.items()}
     if len(set(hints.values())) > 1:
         raise CheckpointError(f"{folder} has ControlNets with different hint encoders: {hints}.")
@@ -156,10 +171,18 @@ def import_diffusers(folder: str | Path, *, variant: str | None = None) -> Impor
             control=next(iter(hints.values()), fitting_hint(SD15.control, vae)),
             schedule=settings.read_schedule(*_config(folder / "scheduler", "scheduler_config.json")),
         )
+        check_tokenizer(folder / "tokenizer", architecture.text)
     except CheckpointError:
         raise
+    except TokenizerError as error:
+        raise CheckpointError(str(error)) from error
     except ValueError as error:
         raise CheckpointError(f"{folder} makes no architecture: {error}.") from error
+    card = read_card(folder)
+    if card is not None:
+        told = card.architecture if found else replace(card.architecture, control=architecture.control)
+        if same_network(told, architecture):  # else configs were changed, and they say what the weights are
+            architecture = card.architecture
     return Imported(
         architecture,
         unet=_from_diffusers("unet", states["unet"], architecture, what=str(folder / "unet")),
@@ -167,7 +190,16 @@ def import_diffusers(folder: str | Path, *, variant: str | None = None) -> Impor
         text=_from_diffusers("text", states["text"], architecture, what=str(folder / "text_encoder")),
         controls={name: _read_control_folder(path, architecture, variant) for name, path in found.items()},
         tokenizer=folder / "tokenizer",
+        card=card,
     )
+
+
+def control_folders(folder: Path) -> dict[str, Path]:
+    """The folders of a pipeline's ControlNets by the names of their controls.
+
+    `controlnet_canny` is `canny`; diffusers' own `controlnet` and `controlnet_1` are `control` and `control_1`.
+    """
+    return {_control_name(path.name): path for path in sorted(folder.glob("controlnet*")) if path.is_dir()}
 
 
 def blank(part: str, architecture: Architecture) -> dict[str, Tensor]:
@@ -213,20 +245,46 @@ def _from_diffusers(part: str, state: State, architecture: Architecture, *, what
             return diffusers.from_diffusers(state, table, what=what)
 
 
+def _read_control_file(file: Path, architecture: Architecture) -> State:
+    what = str(file)
+    refuse_shuffle(file.name)
+    state = read_state(file)
+    refuse_foreign(state, what=what)
+    if _DIFFUSERS_CONTROL in state:
+        refuse_family(state, architecture.unet.context_dim, what=what)
+        return _from_diffusers("control", state, architecture, what=what)
+    if original.STRIPPED_CONTROL in state:
+        refuse_family(state, architecture.unet.context_dim, what=what)
+        check(blank("control", architecture), state, what=what)
+        return state
+    parts, strange = original.split(state)
+    if "control" not in parts:
+        raise CheckpointError(f"{what} holds no ControlNet; it holds {_names(parts) or 'no known part'}.")
+    refuse_family(parts["control"], architecture.unet.context_dim, what=what)
+    expected = original.merge({"control": blank("control", architecture)})
+    check(expected, original.merge({"control": parts["control"]}) | strange, what=what)
+    return parts["control"]
+
+
 def _read_control_folder(folder: Path, architecture: Architecture, variant: str | None = None) -> dict[str, Tensor]:
     state = _read_weights(folder, variant)
     refuse_family(state, architecture.unet.context_dim, what=str(folder))
     trunk, hint, reversed_channels = settings.read_control(*_config(folder))
-    attention = sorted(architecture.unet.attention_resolutions, reverse=True)  # a set; the folder's comes in this order
-    wanted = replace(architecture.unet, out_channels=trunk.out_channels, attention_resolutions=tuple(attention))
-    if (trunk, hint) != (wanted, architecture.control):
-        raise CheckpointError(
-            f"{folder} is for another model: it has {trunk}, {hint}; not {wanted}, {architecture.control}."
-        )
+    _refuse_other_model(trunk, hint, architecture, what=str(folder))
     named = _from_diffusers("control", state, architecture, what=str(folder))
     if reversed_channels:
         named[original.STRIPPED_CONTROL] = named[original.STRIPPED_CONTROL].flip(1)
     return named
+
+
+def _refuse_other_model(trunk: UNetConfig, hint: ControlConfig, architecture: Architecture, *, what: str) -> None:
+    """Raise where a control was trained for other numbers than the model's, some of which its weights don't tell."""
+    found = ordered(trunk)
+    wanted = ordered(replace(architecture.unet, out_channels=trunk.out_channels))
+    if (found, hint) != (wanted, architecture.control):
+        raise CheckpointError(
+            f"{what} is for another model: it has {found}, {hint}; not {wanted}, {architecture.control}."
+        )
 
 
 def _read_weights(folder: Path, variant: str | None) -> dict[str, Tensor]:
@@ -268,14 +326,19 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 
 def _read_vocabulary(tokenizer: Path) -> dict[str, int]:
-    """Token -> id, from vocab.json or, where newer transformers wrote the folder, tokenizer.json."""
-    whole = tokenizer / "tokenizer.json"
-    if whole.is_file() and not (tokenizer / "vocab.json").is_file():
-        vocabulary = _read_json(whole).get("model", {}).get("vocab")
-        if not isinstance(vocabulary, dict):
-            raise CheckpointError(f"{whole} has no model.vocab.")
-        return vocabulary
-    return _read_json(tokenizer / "vocab.json")
+    try:
+        return read_vocabulary(tokenizer)
+    except TokenizerError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def _is_control_folder(folder: Path) -> bool:
+    config = folder / "config.json"
+    return config.is_file() and _read_json(config).get("_class_name") == "ControlNetModel"
+
+
+def _only_control(card: ModelCard | None) -> str:
+    return next(iter(card.controls)) if card is not None and len(card.controls) == 1 else "control"
 
 
 def _check_padding(tokenizer: Path) -> None:
@@ -289,6 +352,5 @@ def _check_padding(tokenizer: Path) -> None:
 
 
 def _control_name(folder: str) -> str:
-    """`controlnet_canny` is `canny`; diffusers' own `controlnet` and `controlnet_1` are `control` and `control_1`."""
     name = folder.removeprefix("controlnet").lstrip("_-")
     return name if name and not name[0].isdigit() else "_".join(filter(None, ("control", name)))

@@ -22,9 +22,17 @@ Numbers = TypeVar("Numbers", UNetConfig, VAEConfig, TextConfig, ControlConfig)
 
 
 def infer_architecture(
-    *, unet: State, vae: State, text: State, control: State | None, like: Architecture, what: str
+    *,
+    unet: State,
+    vae: State,
+    text: State,
+    control: State | None,
+    like: Architecture,
+    heads: int | None = None,
+    text_heads: int | None = None,
+    what: str,
 ) -> Architecture:
-    """The numbers of all parts.
+    """The numbers of all parts; attention heads are those of `like` where they are not given.
 
     A part whose telling keys are missing gets the numbers of `like`, so that the strict check that must follow can
     list everything that is missing.
@@ -35,19 +43,20 @@ def infer_architecture(
     try:
         vae_numbers = _told(lambda: infer_vae(vae, like.vae), like.vae)
         return Architecture(
-            unet=_told(lambda: infer_unet(unet, like.unet), like.unet),
+            unet=_told(lambda: infer_unet(unet, like.unet, heads), like.unet),
             vae=vae_numbers,
-            text=_told(lambda: infer_text(text, like.text), like.text),
+            text=_told(lambda: infer_text(text, like.text, text_heads), like.text),
             control=_told(lambda: infer_control(control or {}), fitting_hint(like.control, vae_numbers)),
             schedule=like.schedule,
         )
     except ValueError as error:
         raise CheckpointError(
-            f"{what} makes no architecture: {error}. (Heads and groups are those of `like`.)"
+            f"{what} makes no architecture: {error}. (Heads and groups are not in the weights: give --like BUNDLE, "
+            "a model that has the same ones, or for heads alone --heads and --text-heads.)"
         ) from error
 
 
-def infer_unet(state: State, like: UNetConfig) -> UNetConfig:
+def infer_unet(state: State, like: UNetConfig, heads: int | None = None) -> UNetConfig:
     """A UNet's numbers; a ControlNet's trunk will do, whose output is then taken to be its input.
 
     Raises:
@@ -79,7 +88,10 @@ def infer_unet(state: State, like: UNetConfig) -> UNetConfig:
         model_channels=width,
         channel_mult=tuple(level[0] // width for level in levels),
         num_res_blocks=counts.pop(),
-        attention_resolutions=tuple(sorted(attention, reverse=True)),
+        attention_resolutions=like.attention_resolutions
+        if set(like.attention_resolutions) == attention
+        else tuple(sorted(attention, reverse=True)),
+        num_heads=heads or like.num_heads,
         context_dim=state[f"middle_block.1.{CROSS_ATTENTION}"].shape[1],
         transformer_depth=len(blocks),
     )
@@ -127,7 +139,7 @@ def infer_vae(state: State, like: VAEConfig) -> VAEConfig:
     )
 
 
-def infer_text(state: State, like: TextConfig) -> TextConfig:
+def infer_text(state: State, like: TextConfig, heads: int | None = None) -> TextConfig:
     """A text encoder's numbers; the start and end tokens are the vocabulary's last two, as CLIP's always are.
 
     Raises:
@@ -141,6 +153,7 @@ def infer_text(state: State, like: TextConfig) -> TextConfig:
         hidden_size=width,
         intermediate_size=state["transformer.encoder.layers.0.mlp.fc1.weight"].shape[0],
         num_hidden_layers=len(layers),
+        num_attention_heads=heads or like.num_attention_heads,
         max_position_embeddings=state["transformer.embeddings.position_embedding.weight"].shape[0],
         bos_token_id=vocabulary - 2,
         eos_token_id=vocabulary - 1,

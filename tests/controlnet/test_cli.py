@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -10,11 +11,17 @@ import numpy as np
 import pytest
 from click.testing import Result
 from PIL import Image
+from safetensors.torch import load_file, save_file
+from typer.main import get_group
 from typer.testing import CliRunner
 
-from controlnet.bundle import Bundle
-from controlnet.checkpoint import export_diffusers, export_original
-from controlnet.cli import app
+from controlnet import __version__
+from controlnet.bundle import DEMO, Bundle
+from controlnet.checkpoint import export_control, export_diffusers, export_original
+from controlnet.checkpoint.card import FILE
+from controlnet.cli import _device, app
+from controlnet.generate import generate as sample
+from controlnet.pipeline import ImageSpec, Pipeline
 from tests.controlnet.evaluation.conftest import bundle as bundle  # a fixture
 
 runner = CliRunner()
@@ -58,6 +65,14 @@ def folder(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_diffusers(bundle, tmp_path_factory.mktemp("diffusers") / "pipeline")
 
 
+@pytest.fixture(scope="module")
+def full(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole model in one file, as others make them: without a model card."""
+    target = tmp_path_factory.mktemp("full")
+    save_file(load_file(export_original(bundle, "canny", target / "ours.safetensors")), target / "full.safetensors")
+    return target / "full.safetensors"
+
+
 def importing(source: Path, target: Path, *options: str) -> Result:
     return runner.invoke(
         app, ["import", str(source), str(target), "--name", "imported", "--licence", "CC0-1.0", *options]
@@ -92,26 +107,142 @@ def test_import_adds_a_control_to_a_base(folder: Path, bundle: Bundle, tmp_path:
 
 
 @pytest.mark.parametrize("prediction", ["eps", "v"])
-def test_import_is_told_what_a_files_unet_predicts(
-    prediction: str, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Heads and groups are SD 1.5's on the command line, so a tiny file is given its own in their place."""
-    monkeypatch.setattr("controlnet.architecture.SD15", bundle.manifest.architecture)
-    file = export_original(bundle, "canny", tmp_path / "full.safetensors")
-    words = str(bundle.path("tokenizer"))
-    result = importing(file, tmp_path / "b", "--control", "canny", "--tokenizer", words, "--prediction", prediction)
+def test_import_is_told_what_a_files_unet_predicts(prediction: str, bundle: Bundle, full: Path, tmp_path: Path) -> None:
+    options = ["--control", "canny", "--like", str(bundle.folder), "--prediction", prediction]
+    result = importing(full, tmp_path / "b", *options)
     assert result.exit_code == 0, result.output
     assert Bundle.open(tmp_path / "b").manifest.architecture.schedule.prediction == prediction
 
 
-def test_import_wants_a_name_for_a_files_control(
-    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("controlnet.architecture.SD15", bundle.manifest.architecture)
-    file = export_original(bundle, "canny", tmp_path / "full.safetensors")
-    result = importing(file, tmp_path / "b", "--tokenizer", str(bundle.path("tokenizer")))
+def test_import_wants_a_name_for_a_files_control(bundle: Bundle, full: Path, tmp_path: Path) -> None:
+    result = importing(full, tmp_path / "b", "--like", str(bundle.folder))
     assert result.exit_code == 2
     assert "give it a name by --control" in plain(result.output)
+
+
+def test_import_copies_the_numbers_and_the_tokenizer_of_a_bundle_that_is_named(
+    bundle: Bundle, full: Path, tmp_path: Path
+) -> None:
+    result = importing(full, tmp_path / "b", "--control", "canny", "--like", str(bundle.folder))
+    assert result.exit_code == 0, result.output
+    assert "Stable Diffusion 1.5" not in result.output
+    made = Bundle.open(tmp_path / "b").manifest
+    assert made.architecture == bundle.manifest.architecture
+    assert made.files["tokenizer/vocab.json"] == bundle.manifest.files["tokenizer/vocab.json"]
+
+
+def test_import_says_what_it_assumed_and_takes_heads(
+    bundle: Bundle, full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tiny model's groups are its own; its heads are said."""
+    numbers = bundle.manifest.architecture
+    monkeypatch.setattr("controlnet.architecture.SD15", numbers)
+    monkeypatch.setattr("controlnet.checkpoint.imports.SD15", numbers)
+    options = ["--control", "canny", "--tokenizer", str(bundle.path("tokenizer")), "--heads", "1"]
+    result = importing(full, tmp_path / "b", *options)
+    assert result.exit_code == 0, result.output
+    assert "2 heads in the text encoder (--text-heads), prediction v (--prediction), groups of 8" in result.output
+    assert "(--heads)" not in result.output
+    assert Bundle.open(tmp_path / "b").manifest.architecture.unet.num_heads == 1
+
+
+def test_import_points_to_options_that_there_are(bundle: Bundle, full: Path, tmp_path: Path) -> None:
+    words = str(bundle.path("tokenizer"))
+    result = importing(full, tmp_path / "b", "--control", "canny", "--tokenizer", words)
+    assert result.exit_code == 1
+    assert "give --like BUNDLE" in plain(result.output)
+    assert "--heads and --text-heads" in plain(result.output)
+
+
+@pytest.mark.parametrize("layout", ["x.safetensors", "x"])
+def test_the_shipped_model_survives_its_export(tmp_path: Path, layout: str) -> None:
+    """Native size, guidance, thresholds, name and licence come back, and pictures are the same to the byte."""
+    demo, more = Bundle.open(DEMO), []
+    if layout == "x.safetensors":
+        more = ["--control", "canny"]
+    assert runner.invoke(app, ["export", str(DEMO), str(tmp_path / layout), *more]).exit_code == 0
+    if more:
+        more = ["--tokenizer", str(demo.path("tokenizer"))]
+    result = runner.invoke(app, ["import", str(tmp_path / layout), str(tmp_path / "b"), *more])
+    assert result.exit_code == 0, result.output
+    made = Bundle.open(tmp_path / "b").manifest
+    for field in ("architecture", "native_size", "defaults", "controls", "files", "name", "version", "licence"):
+        assert getattr(made, field) == getattr(demo.manifest, field), field
+    spec = ImageSpec("a gear", 32, 32, steps=1, seed=7)
+    pictures = [sample(Pipeline.load(folder), [spec])[0] for folder in (demo, tmp_path / "b")]
+    assert np.array_equal(*pictures)
+
+
+def test_a_control_of_our_own_keeps_its_name_and_settings(bundle: Bundle, tmp_path: Path) -> None:
+    export_control(bundle, "canny", tmp_path / "x.safetensors")
+    result = importing(tmp_path / "x.safetensors", tmp_path / "b", "--base", str(bundle.folder))
+    assert result.exit_code == 0, result.output
+    assert Bundle.open(tmp_path / "b").manifest.controls["canny"] == bundle.manifest.controls["canny"]
+
+
+def test_import_names_a_folders_only_control(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / FILE).unlink()
+    shutil.rmtree(copy / "controlnet_depth")
+    (copy / "controlnet_canny").rename(copy / "controlnet")
+    result = importing(copy, tmp_path / "b", "--control", "canny")
+    assert result.exit_code == 0, result.output
+    assert {name: of.annotator for name, of in Bundle.open(tmp_path / "b").manifest.controls.items()} == {
+        "canny": "canny"
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--name", "My Model"], "--name is 'My Model': choose small letters"),
+        (["--control", "Canny-HED"], "--control is 'Canny-HED': choose small letters"),
+        (["--version", "one two"], "--version is 'one two': choose letters"),
+        (["--size", "500"], "--size is 500: this model's sizes are multiples of 64; choose 448 or 512"),
+        (["--size", "40"], "multiples of 64; choose 64"),
+        (["--control", "shuffle"], "as the shuffle ControlNet is, which is not taken"),
+        (["--licence", ""], "--licence is missing"),
+        ([], "no tokenizer: give --tokenizer FOLDER"),
+    ],
+)
+def test_import_refuses_a_mistake_before_it_reads_gigabytes(tmp_path: Path, options: list[str], message: str) -> None:
+    (tmp_path / "model.ckpt").write_text("not looked at")
+    result = importing(tmp_path / "model.ckpt", tmp_path / "b", "--control", "canny", *options)
+    assert result.exit_code in (1, 2)
+    assert message in plain(result.output)
+    assert "http" not in result.output
+
+
+@pytest.mark.parametrize("taken", ["file", "folder"])
+def test_import_writes_over_nothing(folder: Path, tmp_path: Path, taken: str) -> None:
+    (tmp_path / "folder").mkdir()
+    for name in ("file", "folder/file"):
+        (tmp_path / name).write_text("mine")
+    result = importing(folder, tmp_path / taken)
+    assert result.exit_code == 2
+    assert "choose another name, or remove it first" in plain(result.output)
+
+
+def test_import_refuses_a_size_that_a_model_can_not_make(bundle: Bundle, folder: Path, tmp_path: Path) -> None:
+    multiple = bundle.manifest.architecture.multiple
+    result = importing(folder, tmp_path / "b", "--size", str(multiple + 1))
+    assert result.exit_code == 2
+    assert f"choose {multiple} or {2 * multiple}" in plain(result.output)
+
+
+def test_import_refuses_a_tokenizer_of_another_model(bundle: Bundle, full: Path, tmp_path: Path) -> None:
+    words = str(Bundle.open(DEMO).path("tokenizer"))
+    options = ["--control", "canny", "--like", str(bundle.folder), "--tokenizer", words]
+    result = importing(full, tmp_path / "b", *options)
+    assert result.exit_code == 1
+    assert "does not fit the text encoder: it has 649 tokens" in plain(result.output)
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_licence_may_be_a_license(folder: Path, tmp_path: Path) -> None:
+    arguments = ["import", str(folder), str(tmp_path / "b"), "--name", "imported", "--license", "CC0-1.0"]
+    assert runner.invoke(app, arguments).exit_code == 0
+    assert Bundle.open(tmp_path / "b").manifest.licence == "CC0-1.0"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +251,9 @@ def test_import_wants_a_name_for_a_files_control(
         (["--base", "BUNDLE"], "--base needs --control"),
         (["--base", "BUNDLE", "--control", "mine", "--tokenizer", "clip"], "--base brings its own tokenizer"),
         (["--prediction", "v"], "--prediction is for a whole model in one file"),
-        (["--control", "canny"], "--control is for a file or with --base"),
+        (["--heads", "2"], "--heads is for a whole model in one file"),
+        (["--like", "BUNDLE"], "--like is for a whole model in one file"),
+        (["--control", "canny"], "--control names a folder's only control, and PIPELINE has canny, depth"),
     ],
 )
 def test_import_refuses_options_that_would_do_nothing(
@@ -128,7 +261,7 @@ def test_import_refuses_options_that_would_do_nothing(
 ) -> None:
     result = importing(folder, tmp_path / "b", *(option.replace("BUNDLE", str(bundle.folder)) for option in options))
     assert result.exit_code == 2
-    assert message in plain(result.output)
+    assert message.replace("PIPELINE", str(folder)) in plain(result.output)
 
 
 def test_import_refuses_an_annotator_that_there_is_not(folder: Path, tmp_path: Path) -> None:
@@ -140,6 +273,39 @@ def test_import_refuses_an_annotator_that_there_is_not(folder: Path, tmp_path: P
 def test_import_refuses_a_variant_of_a_file(bundle: Bundle, tmp_path: Path) -> None:
     result = importing(bundle.path("unet.safetensors"), tmp_path / "b", "--variant", "fp16")
     assert "--variant is for folders" in plain(result.output)
+
+
+def test_inspect_shows_ids_whole_and_metrics_where_they_are_asked_for() -> None:
+    demo = Bundle.open(DEMO)
+    shown = runner.invoke(app, ["inspect"], env={"COLUMNS": "80"}).output
+    assert f"digest    {demo.digest}\n" in shown
+    assert f"metrics   {len(demo.manifest.metrics)}, shown by --metrics\n" in shown
+    more = runner.invoke(app, ["inspect", "--metrics"]).output
+    assert all(f"metric    {name} " in more for name in demo.manifest.metrics)
+
+
+def test_inspect_refuses_a_tokenizer_that_does_not_fit(bundle: Bundle, tmp_path: Path) -> None:
+    folder = shutil.copytree(bundle.folder, tmp_path / "b")
+    words = (folder / "tokenizer" / "vocab.json").read_bytes().replace(b'"<|endoftext|>"', b'"<|endoftexts|>"')
+    (folder / "tokenizer" / "vocab.json").write_bytes(words)
+    manifest = json.loads((folder / "bundle.json").read_text())
+    of = {"sha256": hashlib.sha256(words).hexdigest(), "bytes": len(words)}
+    manifest["files"]["tokenizer/vocab.json"] = of
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    result = runner.invoke(app, ["inspect", str(folder)])
+    assert result.exit_code == 1
+    assert "its vocabulary lacks <|endoftext|>" in plain(result.output)
+
+
+def test_the_version_is_told() -> None:
+    assert runner.invoke(app, ["--version"]).output == f"controlnet {__version__}\n"
+
+
+def test_every_argument_and_option_says_what_it_is() -> None:
+    commands = get_group(app).commands
+    helps = {(name, part.name): part.help for name, command in commands.items() for part in command.params}
+    assert {place for place, text in helps.items() if not text} == set()
+    assert {place for place, text in helps.items() if text.split()[0] in ("Of", "Whose", "Makes", "Which")} == set()
 
 
 def plain(output: str) -> str:
@@ -154,6 +320,20 @@ def edges(tmp_path: Path) -> Path:
     pixels[16:48, 24] = 255
     Image.fromarray(pixels).save(tmp_path / "edges.png")
     return tmp_path / "edges.png"
+
+
+@pytest.mark.parametrize("option", ["-n", "--n"])
+def test_several_images_are_numbered(bundle: Bundle, tmp_path: Path, option: str) -> None:
+    assert generating(bundle, tmp_path / "out.png", option, "2").exit_code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out-0.png", "out-1.png"]
+
+
+@pytest.mark.parametrize(("there", "device"), [(True, "cuda"), (False, "cpu")])
+def test_a_device_that_is_left_open_is_a_gpu_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, there: bool, device: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: there)
+    assert (_device("auto"), _device("cpu")) == (device, "cpu")
 
 
 def generating(bundle: Bundle, output: Path, *options: str) -> Result:
@@ -212,6 +392,7 @@ def test_a_mistake_is_told_in_a_sentence_before_the_work(
         ("x.ckpt", (), "no pickle is written"),
         ("folder", ("--control", "canny"), "a folder has all controls"),
         ("there.safetensors", (), "is there already"),
+        (".", (), "is not empty: choose another name"),
     ],
 )
 def test_export_refuses_what_it_would_not_do(

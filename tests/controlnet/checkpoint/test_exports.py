@@ -208,6 +208,22 @@ def test_a_folder_that_is_not_empty_is_left_alone(flat: Bundle, tmp_path: Path) 
         export_diffusers(flat, tmp_path)
 
 
+def test_a_file_that_is_there_is_left_alone(flat: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_text("mine")
+    for export in (lambda file: export_original(flat, None, file), lambda file: export_control(flat, "canny", file)):
+        with pytest.raises(CheckpointError, match="is there already: choose another name, or remove it first"):
+            export(tmp_path / "x.safetensors")
+    assert (tmp_path / "x.safetensors").read_text() == "mine"
+
+
+def test_what_is_exported_may_be_read_by_whoever_the_umask_says(flat: Bundle, tmp_path: Path) -> None:
+    folder = export_diffusers(flat, tmp_path / "new" / "folder")
+    file = export_control(flat, "canny", tmp_path / "other" / "x.safetensors")
+    (tmp_path / "plain").touch()
+    modes = {path.stat().st_mode for path in (file, *folder.rglob("*")) if path.is_file()}
+    assert modes == {(tmp_path / "plain").stat().st_mode}
+
+
 def test_an_unknown_control_is_refused_with_the_choices(flat: Bundle, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="control 'depth' is not in the bundle: choose from canny, sketch"):
         export_control(flat, "depth", tmp_path / "x.safetensors")

@@ -163,13 +163,31 @@ def test_a_missing_key_that_would_tell_a_number_is_listed_too(
 
 
 def test_heads_that_do_not_divide_the_widths_are_refused(full: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"makes no architecture: .*norm_groups, which is 32.*Heads and groups"):
+    with pytest.raises(CheckpointError, match=r"makes no architecture: .*norm_groups, which is 32.*give --like BUNDLE"):
         import_checkpoint(full, like=SD15)
 
 
+def test_heads_may_be_given_apart(full: Path, flat_like: Architecture) -> None:
+    numbers = import_checkpoint(full, like=flat_like, heads=4, text_heads=8).architecture
+    assert (numbers.unet.num_heads, numbers.text.num_attention_heads) == (4, 8)
+
+
+@pytest.mark.parametrize("name", ["control_v11e_sd15_shuffle.safetensors", "Shuffle.ckpt"])
+def test_a_file_that_is_called_shuffle_is_refused_before_it_is_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("not looked at")
+    for take in (import_checkpoint, lambda file: import_control(file, architecture=SD15)):
+        with pytest.raises(CheckpointError, match="as the shuffle ControlNet is, which is not taken"):
+            take(tmp_path / name)
+
+
 def test_a_control_alone_is_no_full_checkpoint(control_file: Path) -> None:
-    with pytest.raises(CheckpointError, match="holds a ControlNet and no model: add it to one"):
+    with pytest.raises(CheckpointError, match="holds a control and no model: give the model by --base BUNDLE"):
         import_checkpoint(control_file)
+
+
+def test_a_folder_of_a_control_alone_is_no_pipeline(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds a control and no model: give the model by --base BUNDLE"):
+        import_diffusers(folder / "controlnet_canny")
 
 
 def test_a_base_without_its_vae_is_refused(full: Path, flat_like: Architecture, tmp_path: Path) -> None:
@@ -364,6 +382,13 @@ def test_a_config_that_is_not_ours_is_refused(
 ) -> None:
     change_config(copy / part, name, **entries)
     with pytest.raises(CheckpointError, match=message):
+        import_diffusers(copy)
+
+
+def test_a_tokenizer_of_another_model_is_refused(copy: Path) -> None:
+    vocabulary = json.loads((copy / "tokenizer" / "vocab.json").read_text())
+    (copy / "tokenizer" / "vocab.json").write_text(json.dumps(vocabulary | {"new": len(vocabulary)}))
+    with pytest.raises(CheckpointError, match=r"does not fit the text encoder: it has 517 tokens, .* for 516; its ids"):
         import_diffusers(copy)
 
 
