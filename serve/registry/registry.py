@@ -6,6 +6,7 @@ is stored is the bundle's own files, and what is fetched is refused unless it is
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -38,6 +39,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 STAGING = ".fetching-"
 STALE_S = 3600.0  # after which nobody fetches into a folder any more
 KEPT = 3  # bundles in a cache, the one that is being fetched among them
+NO_SPACE = "No space is left on the disk"
 SOURCE = re.compile(rf"models:/({NAME.pattern})/([0-9]+)")
 
 
@@ -156,12 +158,16 @@ class Registry:
         """Point an alias at a version.
 
         Raises:
-            RegistryError: There is no such version, or MLflow is away.
+            RegistryError: There is no such version, it can't be served, or MLflow is away.
         """
-        known = [registered.version for registered in self.versions()]
+        known = {registered.version: registered.digest for registered in self.versions()}
         if version not in known:
             there = f"there are {', '.join(reversed(known))}" if known else "there is none"
             raise RegistryError(f"{self.name} has no version {version}; {there}.")
+        if alias == CHAMPION and not DIGEST.fullmatch(known[version]):
+            raise VersionRefused(
+                f"Version {version} of {self.name} has no digest: push its bundle, which makes another."
+            )
         with self._mlflow() as client:
             client.set_registered_model_alias(self.name, alias, version)
 
@@ -253,11 +259,18 @@ class Registry:
             raise VersionRefused(f"{source!r} is no models:/<name>/<version>.")
         with self._mlflow() as client:
             run_id = client.get_model_version(matched[1], matched[2]).run_id
-            listed = sorted(_listing(client, run_id, FOLDER))
+            sizes = dict(_listing(client, run_id, FOLDER))
+            listed = sorted(sizes)
             strange = [path for path in listed if PurePosixPath(path).suffix not in SUFFIXES]
             if strange or not listed:
                 holds = f"holds {', '.join(strange)}, which no bundle does" if strange else "holds no files"
                 raise VersionRefused(f"{source} {holds}.")
+            needed, free = sum(sizes.values()), shutil.disk_usage(target).free
+            if needed > free:
+                raise RegistryUnreachable(
+                    f"{NO_SPACE} for {source}: it has {needed / 1e6:.1f} MB, the disk of {target.parent} "
+                    f"{free / 1e6:.1f} MB left. Make room there."
+                )
             client.download_artifacts(run_id, FOLDER, str(target))
 
     def _model(self) -> RegisteredModel | None:
@@ -289,6 +302,8 @@ class Registry:
                 self._client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
             yield self._client
         except MlflowException as error:
+            if _is_disk_full(error):
+                raise RegistryUnreachable(f"{NO_SPACE}: {_brief(error)}") from error
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 raise NotRegistered(f"MLflow has no such thing: {_brief(error)}") from error
             if error.error_code == "INVALID_PARAMETER_VALUE":
@@ -304,6 +319,15 @@ def _probe(uri: str) -> None:
     if path and Path(path).exists():
         with closing(sqlite3.connect(path, timeout=30)) as connection:
             connection.execute("PRAGMA schema_version")
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether a disk was full: MLflow has that in the text of an error, or behind it, and calls it something else."""
+    return error is not None and (
+        getattr(error, "errno", None) == errno.ENOSPC
+        or os.strerror(errno.ENOSPC) in str(error)
+        or _is_disk_full(error.__cause__ or error.__context__)
+    )
 
 
 def _brief(error: Exception) -> str:
@@ -337,13 +361,13 @@ def _params(data: object, path: str = "training") -> dict[str, str]:
     return {key: text for name, part in data.items() for key, text in _params(part, f"{path}.{name}").items()}
 
 
-def _listing(client: MlflowClient, run_id: str, path: str) -> Iterator[str]:
-    """Paths of all files at and below a folder of a run's artifacts."""
+def _listing(client: MlflowClient, run_id: str, path: str) -> Iterator[tuple[str, int]]:
+    """Paths of all files at and below a folder of a run's artifacts, and their bytes, 0 where MLflow doesn't know."""
     for item in client.list_artifacts(run_id, path):
         if item.is_dir:
             yield from _listing(client, run_id, item.path)
         else:
-            yield item.path
+            yield item.path, item.file_size or 0
 
 
 def _holds(folder: Path, digest: str) -> bool:

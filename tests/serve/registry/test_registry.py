@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -126,6 +128,37 @@ def test_a_version_without_a_digest_is_refused(registry: Registry, pushed: Regis
     client(registry).delete_model_version_tag(registry.name, pushed.version, "digest")
     with pytest.raises(VersionRefused, match="no digest"):
         registry.resolve("champion")
+
+
+def test_a_version_without_a_digest_is_not_promoted(
+    registry: Registry, bundle: Write, pushed: RegisteredVersion
+) -> None:
+    second = registry.push(bundle("2").folder)
+    client(registry).delete_model_version_tag(registry.name, second.version, "digest")
+    with pytest.raises(VersionRefused, match=r"Version 2 of .* has no digest: push its bundle"):
+        registry.promote(second.version)
+    assert registry.aliases() == {"champion": "1"}
+
+
+def test_a_bundle_that_has_no_room_is_told_as_such_before_it_is_fetched(
+    registry: Registry, pushed: RegisteredVersion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr("serve.registry.registry.shutil.disk_usage", lambda path: free)
+    with pytest.raises(RegistryUnreachable, match=r"No space is left on the disk for models:/.* has .* 0\.0 MB left"):
+        registry.fetch(resolve(registry), tmp_path / "cache")
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_disk_that_fills_meanwhile_is_told_as_such(registry: Registry, behind: bool) -> None:
+    """MLflow says that what it could not write does not exist."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    text = "Failed to download artifacts from path 'bundle'" + ("" if behind else f"\n{full}")
+    with pytest.raises(RegistryUnreachable, match=r"^No space is left on the disk: Failed"), registry._mlflow():
+        raise MlflowException(text, RESOURCE_DOES_NOT_EXIST) from (full if behind else None)
 
 
 def test_a_digest_never_names_another_folder(registry: Registry, pushed: RegisteredVersion, tmp_path: Path) -> None:
