@@ -25,7 +25,7 @@ def promote(rig: Rig) -> None:
     if len(re.findall(r"sha256:", versions)) < 2:
         rig.cnserve("models", "push", str(sibling(rig.folder / "sibling").folder))
     champion = next(line for line in versions.splitlines() if "champion" in line)
-    rig.cnserve("models", "promote", "2" if re.search(r"\b1\b", champion.split("champion")[0]) else "1")
+    rig.cnserve("models", "promote", "--no-wait", "2" if re.search(r"\b1\b", champion.split("champion")[0]) else "1")
 
 
 def redeploy(rig: Rig) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from anyio import to_thread
 from fastapi import APIRouter
 
 from serve.api.context import InContext
+from serve.errors import ModelNotReady
+from serve.jobs.rollouts import FAULTS
 
 router = APIRouter(tags=["health"])
 
@@ -17,6 +20,17 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", summary="Whether requests can be served")
 async def readyz(context: InContext) -> dict[str, str]:
-    """503 until a model is loaded and warm."""
-    served = await context.warm()
-    return {"status": "ready", "model": served.version.name, "version": served.version.version}
+    """503 until a model is loaded and warm. `wanted` is the version that is to be served, where that is another."""
+    rollout = await to_thread.run_sync(context.store.rollouts.of, context.settings.model)
+    try:
+        served = await context.warm()
+    except ModelNotReady as error:
+        if rollout is None or rollout.fault is None:
+            raise
+        # The reason is for operators, whom this route does not know.
+        why = FAULTS.get(rollout.fault, rollout.fault)
+        raise ModelNotReady(f"No model is served: {why}; `cnserve status` says more.", retry_after_s=5) from error
+    answer = {"status": "ready", "model": served.version.name, "version": served.version.version}
+    if rollout is not None and rollout.wanted not in (None, served.version.version):
+        answer["wanted"] = str(rollout.wanted)
+    return answer

@@ -100,7 +100,7 @@ def submit(
         list[str] | None,
         typer.Option("--map", "-m", help="Control and ready map, TYPE=MAP, a picture or map_...; may be repeated."),
     ] = None,
-    n: Annotated[int | None, typer.Option("-n", help="Number of images.")] = None,
+    n: Annotated[int | None, typer.Option("-n", "--n", help="Number of images.")] = None,
     steps: Annotated[int | None, typer.Option(help="Number of sampling steps.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the first image; the next ones count up.")] = None,
     resolution: Annotated[int | None, typer.Option(help="Short side in pixels.")] = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from rich.console import Console
 from rich.table import Table
@@ -13,10 +13,14 @@ from rich.text import Text
 from serve.config import Settings
 from serve.errors import OperatorError
 from serve.jobs.database import StoreUnavailable, read_database
+from serve.jobs.rollouts import Rollout
 from serve.jobs.store import READY, JobStore
 from serve.views.status import StatusAnswer, answer
 
 console = Console()
+
+WAITED_FOR_S = 2.0
+"""After what was waited for was told, the line is that for so long."""
 
 
 def status(settings: Settings) -> None:
@@ -52,6 +56,11 @@ def show(found: StatusAnswer, console: Console, now: float) -> None:
         console.print("not ready: no sampler holds a model", style="red")
     for one in found.serving:
         console.print(f"{one.model} version {one.version}  {one.digest[:19]}  for {spoken(now - one.since)}")
+    for rollout in found.rollouts:
+        if rollout.state != "served" or rollout.fault is not None:
+            style = "yellow" if rollout.fault is None else "red"
+            text = Rollout(**rollout.model_dump()).sentence()
+            console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
     console.print(f"samplers heard of: {found.samplers}")
     if found.queue:
         table = Table("team", "waiting", "running", "GFLOP waiting", box=None)
@@ -74,40 +83,63 @@ def line(found: StatusAnswer) -> str:
     waiting, running = (sum(getattr(one, name) for one in found.queue) for name in ("waiting", "running"))
     versions = ", ".join(f"version {one.version}" for one in found.serving) or "no version"
     failed = sum(found.failed.values())
-    words = [f"{versions} served" if found.ready else "not ready", f"{waiting} waiting", f"{running} running"]
+    unserved = [f"version {one.wanted} {one.state}" for one in found.rollouts if one.wanted and one.state != "served"]
+    words = [f"{versions} served" if found.ready else "not ready", *unserved]
+    words += [f"{waiting} waiting", f"{running} running"]
     words.append(f"{found.made.images} images in 5 minutes")
     return " · ".join([*words, *([f"{failed} failed in an hour"] if failed else [])])
 
 
 @contextlib.contextmanager
-def live_line(settings: Settings, console: Console) -> Iterator[Callable[[str], None]]:
-    """A line that stays below what else is said, and a call that makes it true; nothing where there is no terminal.
+def live_line(settings: Settings, console: Console) -> Iterator[Callable[[str], str | None]]:
+    """A line that stays below what else is said, where there is a terminal.
 
-    The call takes what is waited for, which is the line then; without it the line says how the platform is doing.
+    Yields:
+        A call that takes what is waited for, which is the line then; without it the line says how the platform is
+        doing, and the call returns what keeps the champion from being served, as a sentence, where that is new.
     """
-    if not console.is_terminal:
-        yield lambda waited: None
-        return
-    with contextlib.ExitStack() as last, console.status("starting") as live:
-        store: JobStore | None = None
+    told: dict[str, tuple[str | None, str | None]] = {}
+    store: JobStore | None = None
+    waited_at = float("-inf")
+    with contextlib.ExitStack() as last:
+        live = last.enter_context(console.status("starting")) if console.is_terminal else None
 
-        def tell(waited: str) -> None:
-            nonlocal store
+        def update(text: str | Text) -> None:
+            if live is not None and time.monotonic() - waited_at > WAITED_FOR_S:
+                live.update(text)
+
+        def tell(waited: str) -> str | None:
+            nonlocal store, waited_at
             if waited:
-                live.update(waited)
-                return
+                waited_at = time.monotonic()
+                if live is not None:
+                    live.update(waited)
+                return None
             try:
                 if store is None:
                     engine = read_database(settings.database_url)
                     last.callback(engine.dispose)
                     store = JobStore(engine)
-                live.update(line(answer(store.overview(), store.locked(READY))))
+                if live is not None:
+                    update(line(answer(store.overview(), store.locked(READY))))
+                return _news(store.rollouts.current(), told)
             except StoreUnavailable:
-                live.update("the store is away")
+                update("the store is away")
             except OperatorError as error:  # the platform makes the database while it starts, and says what it lacks
-                live.update(Text(str(error)))
+                update(Text(str(error)))
+            return None
 
         yield tell
+
+
+def _news(rollouts: Iterable[Rollout], told: dict[str, tuple[str | None, str | None]]) -> str | None:
+    """Faults that are not `told` yet; a reason that differs from time to time is none."""
+    new = []
+    for rollout in rollouts:
+        before, told[rollout.model] = told.get(rollout.model), (rollout.wanted, rollout.fault)
+        if rollout.fault is not None and before != (rollout.wanted, rollout.fault):
+            new.append(rollout.sentence())
+    return "\n".join(new) or None
 
 
 def spoken(seconds: float) -> str:

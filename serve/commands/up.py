@@ -36,7 +36,7 @@ def up(settings: Settings) -> None:
             Platform(settings, folder, say, partial(show, ""), waits(console, say, show)).run()
 
 
-def waits(console: Console, say: Callable[[str], None], show: Callable[[str], None]) -> Callable[[str, float], None]:
+def waits(console: Console, say: Callable[[str], None], show: Callable[[str], object]) -> Callable[[str, float], None]:
     """What tells of a wait: the line that stays, or, where there is no terminal, a line every ten seconds.
 
     Args:

@@ -1,6 +1,7 @@
 """What has to be done now and then beside the jobs, by one dispatcher at a time: each chore has a lock of its own.
 
 reconcile   follow the registry's champion
+tell        say how far that is
 webhooks    tell receivers of jobs that ended
 sweep       delete results whose time is over, and what attempts left behind
 """
@@ -19,6 +20,7 @@ from serve.api.descriptions import describe
 from serve.config import Settings
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.database import StoreUnavailable
+from serve.jobs.rollouts import Rollout
 from serve.jobs.signals import Signals
 from serve.jobs.store import JobStore
 from serve.jobs.sweep import condemn_orphans, sweep
@@ -34,6 +36,8 @@ SWEEPER_TTL = (
     600.0  # two thirds of it are far above any call to the store of artifacts: why is told in `serve.jobs.retention`
 )
 RECONCILER, SWEEPER = "reconciler", "sweeper"
+TELL_EVERY_S = LOCK_TTL / 3  # where nothing is new
+LOOK_EVERY_S = 0.5  # whether something is
 RESTS_S = 1.0  # between looks at the outbox when no signal came
 SWEEP_EVERY_S = 60.0
 ORPHANS_EVERY_S = 6 * 3600.0
@@ -49,6 +53,7 @@ class Chores:
         store: Has the locks and the outbox.
         signals: Of the same database.
         tick: Of the reconciler.
+        rollout: Likewise; how far it is.
         followed: Whether a later cluster has taken over: its reconciler is the one.
         delivered: Told how each attempt at a webhook ended.
         tracing: Of the dispatcher.
@@ -61,6 +66,7 @@ class Chores:
         store: JobStore,
         signals: Signals,
         tick: Callable[[], Awaitable[object]],
+        rollout: Callable[[], Rollout],
         followed: Callable[[], bool],
         delivered: Callable[[str], object],
         tracing: Tracing,
@@ -70,6 +76,9 @@ class Chores:
         self._store = store
         self._signals = signals
         self._tick = tick
+        self._rollout = rollout
+        self._reconciling = False
+        self._told: Rollout | None = None
         self._followed = followed
         self._webhooks = Webhooks(
             store,
@@ -84,11 +93,13 @@ class Chores:
 
     def loops(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
         """The chores by name; each goes on until it is cancelled."""
-        return {"reconcile": self._reconcile, "webhooks": self._deliver, "sweep": self._sweep}
+        return {"reconcile": self._reconcile, "tell": self._tell, "webhooks": self._deliver, "sweep": self._sweep}
 
     def release(self) -> None:
         """Give the locks back, so that the next dispatcher need not wait for them."""
         with contextlib.suppress(StoreUnavailable):
+            if self._reconciling and self._told is not None:
+                self._store.rollouts.show(self._told, 0)
             for lock in (RECONCILER, SWEEPER):
                 self._store.take_lock(lock, self._owner, 0)
 
@@ -96,10 +107,24 @@ class Chores:
         while True:
             with _away():
                 if self._followed():
+                    self._reconciling = False
                     await self._mine(RECONCILER, 0)
-                elif await self._mine(RECONCILER, LOCK_TTL):
-                    await self._tick()
+                else:
+                    self._reconciling = await self._mine(RECONCILER, LOCK_TTL)
+                    if self._reconciling:
+                        await self._tick()
             await asyncio.sleep(self._settings.reconcile_every)
+
+    async def _tell(self) -> None:
+        """Say how far the reconciler is, and keep its lock: a tick that waits for samplers outlasts that."""
+        at = float("-inf")
+        while True:
+            with _away():
+                now, due = self._rollout(), time.monotonic() - at >= TELL_EVERY_S
+                if self._reconciling and (now != self._told or due) and await self._mine(RECONCILER, LOCK_TTL):
+                    await asyncio.to_thread(self._store.rollouts.show, now, LOCK_TTL)
+                    self._told, at = now, time.monotonic()
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def _deliver(self) -> None:
         """Empty the outbox, then wait for a sign of more.

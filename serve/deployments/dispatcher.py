@@ -94,6 +94,7 @@ class Dispatcher:
             self._store,
             self._signals,
             self._reconciler.tick,
+            lambda: self._reconciler.rollout,
             lambda: self._fleet.followed,
             self._metrics.webhook,
             self._tracing,

@@ -45,7 +45,8 @@ class Platform:
         settings: Of the platform.
         folder: Its data folder, which is held.
         say: Prints one line for the person at the terminal.
-        show: Called now and then while it runs: the line that stays says how it is doing.
+        show: Called now and then while it starts and runs: the line that stays says how it is doing. What it returns is
+            said once.
         waited: Called every second while the start waits for something, with what that is and for how many seconds.
     """
 
@@ -54,7 +55,7 @@ class Platform:
         settings: Settings,
         folder: DataFolder,
         say: Callable[[str], None],
-        show: Callable[[], None] = lambda: None,
+        show: Callable[[], str | None] = lambda: None,
         waited: Callable[[str, float], None] = lambda what, seconds: None,
     ) -> None:
         self._settings = settings
@@ -62,6 +63,7 @@ class Platform:
         self._say = say
         self._show = show
         self._waited = waited
+        self._shown_at = float("-inf")
         self._logs = folder.path / "logs"
         self._api: Child | None = None
         self._key: str | None = None
@@ -118,6 +120,7 @@ class Platform:
         with self._waiting("loading and warming the model", stop):
             while not stop.wait(0.5):
                 self._check(starting=True)
+                self._look()
                 if _is_good(f"{self.url}/readyz"):
                     return
 
@@ -204,12 +207,16 @@ class Platform:
         self._say(f"curl -H 'Authorization: Bearer {self._key}' {self.url}/v1/models")
 
     def _watch(self, stop: threading.Event) -> None:
-        shown = float("-inf")
         while not stop.wait(0.5):
             self._check()
-            if time.monotonic() - shown >= SHOW_EVERY_S:
-                shown = time.monotonic()
-                self._show()
+            self._look()
+
+    def _look(self) -> None:
+        """Say how it is doing, now and then."""
+        if time.monotonic() - self._shown_at >= SHOW_EVERY_S:
+            self._shown_at = time.monotonic()
+            if new := self._show():
+                self._say(new)
 
     def _stop(self) -> None:
         self._say("Stopping ...")

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from serve.jobs.census import Census, census
 from serve.jobs.queue import FRESH_S
+from serve.jobs.rollouts import Rollout, current
 from serve.jobs.schema import jobs, paces, serving, usage
 
 MADE_S = 300.0
@@ -36,6 +37,7 @@ class Overview:
 
     Attributes:
         serving: By model.
+        rollouts: By model, of platforms that run: what is to be served, and what keeps it from that.
         samplers: That were heard of in the last ten minutes: they say how long their steps take once they had one.
         census: What waits and runs.
         jobs: That succeeded in the last `MADE_S`.
@@ -45,6 +47,7 @@ class Overview:
     """
 
     serving: tuple[Serving, ...]
+    rollouts: tuple[Rollout, ...]
     samplers: int
     census: Census
     jobs: int
@@ -71,6 +74,7 @@ def overview(connection: sa.Connection, now: float) -> Overview:
     count, images, gflop = connection.execute(made).one()
     return Overview(
         serving=tuple(Serving(*row) for row in connection.execute(served)),
+        rollouts=current(connection, now),
         samplers=connection.scalar(samplers) or 0,
         census=census(connection, now),
         jobs=count,

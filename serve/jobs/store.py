@@ -16,7 +16,7 @@ which SQLite leaves out because its writers come one at a time. Who is claimed n
 is asked of the tables `claiming`'s.
 
 Other nouns have modules of their own and hang on the store: `idempotency`, `deliveries`, `usage`, `retention`, `paces`,
-`clusters`.
+`clusters`, `rollouts`.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ from serve.jobs.overview import Overview, overview
 from serve.jobs.paces import Paces
 from serve.jobs.quotas import UNLIMITED, Quota, Rates, Spent, reserve
 from serve.jobs.retention import Retention, hold
+from serve.jobs.rollouts import Rollouts
 from serve.jobs.schema import events, jobs, locks, serving
 from serve.jobs.signals import notify
 from serve.jobs.spec import JobSpec
@@ -150,6 +151,7 @@ class JobStore:
         self.retention = Retention(engine, clock)
         self.paces = Paces(engine, clock)
         self.clusters = Clusters(engine, clock)
+        self.rollouts = Rollouts(engine, clock)
         self.rates = Rates(engine, clock)
         self.spent = Spent(engine, clock)
 

@@ -4,7 +4,7 @@ MLflow reads its own settings from the environment, some of them while it is imp
 an entry point does, before anything else: `os.environ` gets what it lacks of `ENVIRONMENT`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 
 ENVIRONMENT: Mapping[str, str] = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # sends nothing home
@@ -17,3 +17,9 @@ ENVIRONMENT: Mapping[str, str] = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",  # there may be no git
 }
+
+
+def settle(environ: MutableMapping[str, str]) -> None:
+    """Give an environment what it lacks of `ENVIRONMENT`."""
+    for name, value in ENVIRONMENT.items():
+        environ.setdefault(name, value)

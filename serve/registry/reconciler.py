@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from controlnet.bundle import MANIFEST
+from serve.jobs.rollouts import Rollout, RolloutState
 from serve.jobs.store import JobStore, ServedModel
 from serve.registry.registry import CHAMPION, Registry, RegistryError, Resolved
 
@@ -100,8 +101,25 @@ class Reconciler:
 
     @property
     def status(self) -> ReconcilerStatus:
-        """As the last tick left it; a tick that waits for samplers takes long."""
+        """As the last tick left it, or this one when it began to fetch: it may wait for samplers for long."""
         return self._status
+
+    @property
+    def rollout(self) -> Rollout:
+        """The same for those who ask whether the champion is served."""
+        now = self._status
+        serving, wanted = now.serving, now.wanted
+        state: RolloutState = "loading" if now.fault is None else "failed"
+        if now.warm and serving is not None and wanted is not None and _resolved(serving) == wanted:
+            state = "served"
+        return Rollout(
+            self._registry.name,
+            state,
+            None if wanted is None else wanted.version,
+            None if serving is None else serving.version,
+            now.fault,
+            now.reason,
+        )
 
     async def tick(self) -> ReconcilerStatus:
         """Take one step towards the champion. Raises nothing but cancellation: what fails is in the status."""
@@ -133,6 +151,7 @@ class Reconciler:
         failure = self._failures.get(target)
         if failure is not None and self._clock() < failure.until:
             raise _Failed(failure.stage, failure.reason)
+        self._status = self._told(failure)
         try:
             with _stage("fetch"):
                 model = await asyncio.to_thread(self._load, target)
@@ -154,9 +173,7 @@ class Reconciler:
 
     def _report(self, failed: _Failed | None) -> ReconcilerStatus:
         """Renew the status; log it where it is another than before, not every two seconds."""
-        warm = self._serving is not None and self._warm == self._serving.digest
-        fault, reason = (None, None) if failed is None else (failed.stage, failed.reason)
-        before, now = self._status, ReconcilerStatus(self._serving, warm, self._wanted, fault, reason)
+        before, now = self._status, self._told(failed)
         self._status = now
         served = None if now.serving is None else now.serving.version
         extra = {"model": self._registry.name, "version": served}
@@ -165,8 +182,13 @@ class Reconciler:
                 log.info("serving", extra=extra)
         # Not by reason: MLflow's hold addresses of objects and differ each time.
         elif (before.serving, before.fault, before.wanted) != (now.serving, now.fault, now.wanted):
-            log.warning("keeping the last good version", extra={**extra, "fault": fault, "reason": reason})
+            log.warning("keeping the last good version", extra={**extra, "fault": now.fault, "reason": now.reason})
         return now
+
+    def _told(self, failed: _Failed | _Failure | None) -> ReconcilerStatus:
+        warm = self._serving is not None and self._warm == self._serving.digest
+        fault, reason = (None, None) if failed is None else (failed.stage, failed.reason)
+        return ReconcilerStatus(self._serving, warm, self._wanted, fault, reason)
 
 
 @contextmanager

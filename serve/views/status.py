@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from pydantic import BaseModel, Field
 
 from serve.jobs.overview import Overview
+from serve.jobs.rollouts import RolloutState
 
 
 class ServedVersion(BaseModel):
@@ -14,6 +17,19 @@ class ServedVersion(BaseModel):
     version: str
     digest: str
     since: float = Field(description="Epoch seconds.")
+
+
+class RolloutAnswer(BaseModel):
+    """How far the version of a model that the registry names as champion is served."""
+
+    model: str
+    state: RolloutState = Field(description="`failed` is tried again, later and later.")
+    wanted: str | None = Field(description="Version that is the champion; null before the registry was asked.")
+    serving: str | None = Field(description="Version that new jobs get; null before the first.")
+    fault: str | None = Field(
+        description="Stage that failed: `store`, `resolve`, `champion`, `fetch`, `prepare`; null where none did."
+    )
+    reason: str | None = Field(description="What failed there, as a sentence.")
 
 
 class Line(BaseModel):
@@ -45,6 +61,7 @@ class StatusAnswer(BaseModel):
 
     ready: bool = Field(description="Samplers hold what is served, loaded and warm.")
     serving: list[ServedVersion]
+    rollouts: list[RolloutAnswer] = Field(description="Of what is to be served; empty where no dispatcher runs.")
     samplers: int = Field(description="Heard of in the last ten minutes.")
     queue: list[Line] = Field(description="Those that have most waiting first.")
     oldest: Oldest | None
@@ -72,6 +89,7 @@ def answer(overview: Overview, ready: bool) -> StatusAnswer:
             ServedVersion(model=one.model, version=one.version, digest=one.digest, since=one.since)
             for one in overview.serving
         ],
+        rollouts=[RolloutAnswer(**asdict(one)) for one in overview.rollouts],
         samplers=overview.samplers,
         queue=sorted(lines, key=lambda line: (-line.waiting, -line.running, line.tenant)),
         oldest=None if census.oldest is None else Oldest(job=census.oldest, waited_s=census.oldest_s),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 
+from serve.jobs.rollouts import Rollout
 from serve.jobs.store import JobStore, ServedModel
 from tests.serve.api.conftest import problem_of
 
@@ -26,3 +27,20 @@ async def test_not_ready_while_samplers_load(
 
 async def test_ready(client: httpx.AsyncClient) -> None:
     assert (await client.get("/readyz")).json() == {"status": "ready", "model": "controlnet-demo", "version": "3"}
+
+
+async def test_what_keeps_a_model_from_being_served_is_told_without_its_reason(
+    bare_client: httpx.AsyncClient, bare_store: JobStore
+) -> None:
+    """The reason is for operators: who asks here is not known."""
+    reason = "No space is left on /srv/secret."
+    bare_store.rollouts.show(Rollout("controlnet-demo", "failed", "3", None, "fetch", reason), 3600)
+    problem = problem_of(await bare_client.get("/readyz"), 503)
+    assert problem["type"] == "/problems/model-not-ready"
+    assert problem["detail"] == "No model is served: its bundle can't be fetched; `cnserve status` says more."
+
+
+async def test_a_version_that_is_wanted_and_not_served_is_named(client: httpx.AsyncClient, store: JobStore) -> None:
+    store.rollouts.show(Rollout("controlnet-demo", "failed", "4", "3", "prepare", "no"), 3600)
+    answer = {"status": "ready", "model": "controlnet-demo", "version": "3", "wanted": "4"}
+    assert (await client.get("/readyz")).json() == answer

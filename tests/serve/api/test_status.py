@@ -8,6 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from serve.jobs.rollouts import Rollout
 from serve.jobs.store import JobStore
 from tests.serve.api.conftest import TENANT, connected, new_key, problem_of
 
@@ -49,3 +50,17 @@ async def test_operators_are_those_who_are_named(
 async def test_before_anything_is_served_it_says_so(app: FastAPI, bare_store: JobStore) -> None:
     body = (await asked(app)).json()
     assert (body["ready"], body["serving"], body["oldest"]) == (False, [], None)
+
+
+async def test_what_keeps_a_champion_from_being_served_is_told(app: FastAPI, store: JobStore) -> None:
+    store.rollouts.show(Rollout("controlnet-demo", "failed", "4", "3", "prepare", "IndexError: no"), 3600)
+    assert (await asked(app)).json()["rollouts"] == [
+        {
+            "model": "controlnet-demo",
+            "state": "failed",
+            "wanted": "4",
+            "serving": "3",
+            "fault": "prepare",
+            "reason": "IndexError: no",
+        }
+    ]

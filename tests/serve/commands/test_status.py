@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,15 @@ from serve.cli import app
 from serve.commands.status import line, live_line, show, spoken
 from serve.config import Settings
 from serve.jobs.database import open_database
+from serve.jobs.rollouts import Rollout
 from serve.jobs.spec import JobSpec
 from serve.jobs.store import JobStore, ModelVersion
-from serve.views.status import Line, Made, Oldest, ServedVersion, StatusAnswer
+from serve.views.status import Line, Made, Oldest, RolloutAnswer, ServedVersion, StatusAnswer
 
 FOUND = StatusAnswer(
     ready=True,
     serving=[ServedVersion(model="demo", version="3", digest="sha256:" + "ab" * 32, since=100.0)],
+    rollouts=[],
     samplers=2,
     queue=[Line(tenant="red", waiting=3, running=1, gflop=12.0), Line(tenant="blue", waiting=0, running=2, gflop=0)],
     oldest=Oldest(job="job_1", waited_s=75.0),
@@ -28,6 +31,8 @@ FOUND = StatusAnswer(
     made=Made(jobs=4, images=9, gflop=80.0),
     failed={"job-failed": 2},
 )
+
+FAILED = Rollout("demo", "failed", "4", "3", "prepare", "IndexError: [no]")
 
 
 @pytest.fixture
@@ -51,6 +56,32 @@ def test_all_of_it_is_on_the_screen() -> None:
         assert part in text
 
 
+@pytest.mark.parametrize(
+    ("rollout", "text"),
+    [
+        (FAILED, "demo: wanted version 4, serving version 3, because samplers can't load it: IndexError: [no]"),
+        (
+            replace(FAILED, state="loading", fault=None),
+            "wanted version 4, serving version 3, because it is being loaded",
+        ),
+        (Rollout("demo", "served", "3", "3", "resolve", "It is away."), "version 3 is served, but the registry can't"),
+    ],
+)
+def test_what_keeps_a_champion_from_being_served_is_on_the_screen(rollout: Rollout, text: str) -> None:
+    screen = io.StringIO()
+    found = FOUND.model_copy(update={"rollouts": [RolloutAnswer(**asdict(rollout))]})
+    show(found, Console(file=screen, width=80), now=3700.0)
+    assert text in screen.getvalue()
+
+
+def test_a_champion_that_is_served_takes_no_line() -> None:
+    screens = [io.StringIO(), io.StringIO()]
+    served = [RolloutAnswer(**asdict(Rollout("demo", "served", "3", "3")))]
+    for screen, rollouts in zip(screens, ([], served), strict=True):
+        show(FOUND.model_copy(update={"rollouts": rollouts}), Console(file=screen, width=80), now=3700.0)
+    assert screens[0].getvalue() == screens[1].getvalue()
+
+
 def test_the_store_of_the_settings_is_looked_at(store: JobStore) -> None:
     submit(store)
     result = CliRunner().invoke(app, ["status"])
@@ -69,6 +100,25 @@ def test_a_store_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch
 
 def test_a_line_says_it_in_a_few_words() -> None:
     assert line(FOUND) == "version 3 served · 3 waiting · 3 running · 9 images in 5 minutes · 2 failed in an hour"
+
+
+def test_the_line_names_a_version_that_failed() -> None:
+    rollouts = [RolloutAnswer(**asdict(FAILED))]
+    assert line(FOUND.model_copy(update={"rollouts": rollouts})).startswith("version 3 served · version 4 failed · ")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_keeps_a_champion_from_being_served_is_said_once(store: JobStore, terminal: bool) -> None:
+    with live_line(Settings(), Console(file=io.StringIO(), force_terminal=terminal, width=120)) as tell:
+        store.rollouts.show(replace(FAILED, state="loading", fault=None), 3600)
+        assert tell("") is None
+        store.rollouts.show(FAILED, 3600)
+        assert tell("") == FAILED.sentence()
+        store.rollouts.show(replace(FAILED, reason="the same at another address"), 3600)
+        assert tell("") is None
+        other = replace(FAILED, wanted="5")
+        store.rollouts.show(other, 3600)
+        assert tell("") == other.sentence()
 
 
 def test_the_line_stays_on_a_terminal(store: JobStore) -> None:

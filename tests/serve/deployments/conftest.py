@@ -27,6 +27,7 @@ from serve.jobs.cost import Cost
 from serve.jobs.database import open_database
 from serve.jobs.job import TERMINAL, State
 from serve.jobs.pace import Pace
+from serve.jobs.rollouts import Rollout
 from serve.jobs.signals import SqliteSignals, open_signals
 from serve.jobs.spec import ControlSpec, JobSpec
 from serve.jobs.store import Job, JobStore, ModelVersion, ServedModel, StoredImage, StoredMap
@@ -196,6 +197,10 @@ class Reconciler:
     def status(self) -> Reconciler:
         self.looks.put_nowait(None)
         return self
+
+    @property
+    def rollout(self) -> Rollout:
+        return Rollout("controlnet-demo", "failed" if self.fault else "loading", "3", "1", self.fault)
 
     async def tick(self) -> None:
         if self.error is not None:

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import DeploymentUnavailableError
 
-from serve.deployments import demand, fleet
+from serve.deployments import chores, demand, fleet
 from serve.deployments import dispatcher as module
 from serve.deployments.chores import RECONCILER
 from serve.deployments.messages import Progress, Sampled
@@ -331,6 +331,36 @@ async def test_a_dispatcher_that_ends_gives_its_locks_back(platform: Platform) -
     await platform.end(dispatcher)
     assert not platform.store.locked(READY)
     assert not platform.store.locked(RECONCILER)
+
+
+async def test_how_far_the_champion_is_served_is_told_until_the_dispatcher_ends(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chores, "LOOK_EVERY_S", 0.01)
+    dispatcher = platform.start()
+    await platform.when(lambda: platform.store.rollouts.current() == (platform.reconciler.rollout,))
+    platform.reconciler.fault = "prepare"
+    await platform.when(lambda: platform.store.rollouts.current() == (platform.reconciler.rollout,))
+    await platform.end(dispatcher)
+    assert platform.store.rollouts.current() == ()
+
+
+async def test_a_tick_that_takes_long_keeps_the_reconcilers_lock(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chores, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(chores, "TELL_EVERY_S", 0.0)
+    seen = asyncio.Event()
+
+    async def tick() -> None:
+        seen.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(platform.reconciler, "tick", tick)
+    dispatcher = platform.start()
+    await seen.wait()
+    assert platform.store.take_lock(RECONCILER, dispatcher._owner, 0)  # it has run out meanwhile
+    await platform.when(lambda: platform.store.locked(RECONCILER))
 
 
 async def test_no_more_rows_are_claimed_than_may_be_in_flight(platform: Platform, spec: JobSpec) -> None:

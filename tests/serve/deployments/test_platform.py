@@ -102,6 +102,19 @@ def test_a_database_that_is_not_there_is_told(tmp_path: Path) -> None:
         said(Settings(data_dir=tmp_path, database=url, _env_file=None))
 
 
+def test_what_is_new_is_said_now_and_then(tmp_path: Path) -> None:
+    lines: list[str] = []
+    news = iter(["version 2 can't be loaded", None, "never asked for"])
+    settings = Settings(data_dir=tmp_path, _env_file=None)
+    platform = Platform(settings, DataFolder(tmp_path, 0), lines.append, lambda: next(news))
+    platform._look()
+    platform._look()  # too soon
+    platform._shown_at = float("-inf")
+    platform._look()
+    assert lines == ["version 2 can't be loaded"]
+    assert next(news) == "never asked for"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_asks_for_a_stop(number: signal.Signals) -> None:
     with _signals() as stop:

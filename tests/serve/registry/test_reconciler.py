@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from controlnet.bundle import Bundle
 from serve.jobs.database import open_database
+from serve.jobs.rollouts import Rollout
 from serve.jobs.store import JobStore, ServedModel
 from serve.registry.reconciler import FIRST_WAIT, LONGEST_WAIT, Reconciler
 from serve.registry.registry import RegisteredVersion, Registry, Resolved
@@ -123,6 +124,10 @@ async def test_the_champion_is_prepared_then_served(
     assert (model.version, model.digest) == ("1", first.digest)
     assert model.source == f"models:/{registry.name}/1"
     assert model.manifest["files"].keys() == Bundle.open(tmp_path / "bundle-1").manifest.files.keys()
+
+
+async def test_before_the_first_look_nothing_is_known(reconciler: Reconciler, registry: Counting) -> None:
+    assert reconciler.rollout == Rollout(registry.name, "loading", None, None)
 
 
 @pytest.mark.usefixtures("first")
@@ -315,6 +320,45 @@ class TestServing:
         assert status.serving is not None
         assert status.serving.version == "1"
 
+    async def test_a_rollout_is_served_then_loading_then_served(
+        self, reconciler: Reconciler, registry: Counting, bundle: Write
+    ) -> None:
+        seen = [reconciler.rollout]
+
+        async def prepare(model: ServedModel) -> None:
+            seen.append(reconciler.rollout)
+
+        reconciler._prepare = prepare
+        promote_second(registry, bundle)
+        await reconciler.tick()
+        told = [(one.state, one.wanted, one.serving) for one in (*seen, reconciler.rollout)]
+        assert told == [("served", "1", "1"), ("loading", "2", "1"), ("served", "2", "2")]
+
+    async def test_a_rollout_that_fails_says_so_while_it_is_tried_again(
+        self, reconciler: Reconciler, registry: Counting, samplers: Samplers, clock: Clock, bundle: Write
+    ) -> None:
+        promote_second(registry, bundle)
+        samplers.error = IndexError("index out of range in self")
+        await reconciler.tick()
+        reason = "IndexError: index out of range in self"
+        failed = Rollout(registry.name, "failed", "2", "1", "prepare", reason)
+        assert reconciler.rollout == failed
+        seen = []
+
+        async def prepare(model: ServedModel) -> None:
+            seen.append(reconciler.rollout)
+
+        reconciler._prepare = prepare
+        clock.now += FIRST_WAIT
+        await reconciler.tick()
+        assert seen == [failed]
+        assert reconciler.rollout == Rollout(registry.name, "served", "2", "2")
+
+    async def test_a_registry_that_is_away_leaves_what_is_served_served(self, reconciler: Reconciler) -> None:
+        reconciler._registry = Registry(closed_port(), reconciler._registry.name)
+        await reconciler.tick()
+        assert (reconciler.rollout.state, reconciler.rollout.fault) == ("served", "resolve")
+
     async def test_a_change_is_logged_once(
         self, reconciler: Reconciler, registry: Counting, bundle: Write, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -344,6 +388,14 @@ class TestRestart:
         self, registry: Counting, store: JobStore, samplers: Samplers, cache: Path
     ) -> None:
         assert not self.restarted(registry, store, samplers, cache).status.warm
+
+    async def test_a_pointer_that_nobody_holds_is_not_served(
+        self, registry: Counting, store: JobStore, samplers: Samplers, cache: Path
+    ) -> None:
+        samplers.error = RuntimeError("no")
+        new = self.restarted(registry, store, samplers, cache)
+        await new.tick()
+        assert new.rollout == Rollout(registry.name, "failed", "1", "1", "prepare", "RuntimeError: no")
 
     async def test_with_mlflow_away_the_cached_version_is_prepared_and_served_on(
         self, registry: Counting, store: JobStore, samplers: Samplers, cache: Path
