@@ -37,7 +37,7 @@ from controlnet.bundle import (
     write_bundle,
 )
 from controlnet.pictures import read
-from controlnet.vocabulary import check_tokenizer
+from controlnet.vocabulary import check_tokenizer, read_vocabulary
 from controlnet.warnings import ResultWarning, of_map
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def generate(
     for i, (spec, picture) in enumerate(zip(specs, images, strict=True)):
         path = output if n == 1 else output.with_stem(f"{output.stem}-{i}")
         Image.fromarray(picture).save(path)
-        console.print(f"{path}  {width}x{height}  seed {spec.seed}")
+        console.print(f"{path}  {width}x{height}  seed {spec.seed}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -165,7 +165,7 @@ def annotate(
         parameters = {name: float(value) for name, value in map(_pair, parameter or [])}
         pixels = read(picture, is_map=annotator == "none")
         Image.fromarray(find(annotator)(pixels, parameters)).save(output)
-    console.print(output)
+    console.print(str(output), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -286,6 +286,8 @@ def import_model(
     from controlnet.training.store import read_record
 
     with _failures():
+        if tokenizer is not None:
+            read_vocabulary(tokenizer)
         card = read_card(source)
         if not folder:
             refuse_shuffle(source.name, control or "")
@@ -428,7 +430,7 @@ def export(
             export_control(opened, control, target)
         else:
             export_original(opened, control, target)
-    console.print(target)
+    console.print(str(target), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

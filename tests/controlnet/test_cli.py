@@ -202,6 +202,7 @@ def test_import_names_a_folders_only_control(folder: Path, tmp_path: Path) -> No
         (["--size", "40"], "multiples of 64; choose 64"),
         (["--control", "shuffle"], "as the shuffle ControlNet is, which is not taken"),
         (["--licence", ""], "--licence is missing"),
+        (["--tokenizer", "none"], "none/vocab.json is not there"),
         ([], "no tokenizer: give --tokenizer FOLDER"),
     ],
 )
