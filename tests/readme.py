@@ -1,4 +1,4 @@
-"""The README's blocks of code, and whether what they make is what it says."""
+"""Blocks of code of the README and the pages of docs/, and whether what they make is what they say."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from controlnet.evaluation.metrics import CANNY, canny_f1, edges
 ROOT = DEMO.parents[1]
 
 
-def block(language: str, holding: str) -> str:
-    """The one block of a language that holds a text."""
-    text = (ROOT / "README.md").read_text()
+def block(language: str, holding: str, page: str = "README.md") -> str:
+    """The one block of a page in a language that holds a text."""
+    text = (ROOT / page).read_text()
     (found,) = [code for code in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL) if holding in code]
     return found
 
