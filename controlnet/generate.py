@@ -19,9 +19,11 @@ With a control, whose hint is made from any photograph, uint8 [H, W, 3], at the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 from controlnet.pipeline import BUCKETS, ImageSpec, Pipeline
 from controlnet.pixels import Bytes
+from controlnet.spinning import Spinning
 
 
 def generate(
@@ -55,11 +57,13 @@ def generate(
         raise ValueError(f"pinned is {pinned}: an image takes {rows} rows")
     states = pipeline.encode(specs, pinned)
     most = max(state.steps for state in states)
-    for done in range(1, most + 1):
-        running = [i for i, state in enumerate(states) if not state.done]
-        for chunk in (running[begin : begin + width] for begin in range(0, len(running), width)):
-            for i, state in zip(chunk, pipeline.step([states[i] for i in chunk], pinned), strict=True):
-                states[i] = state
-        if on_step is not None:
-            on_step(done, most)
-    return pipeline.decode(states, pinned)
+    with closing(Spinning()) as spinning:
+        for done in range(1, most + 1):
+            running = [i for i, state in enumerate(states) if not state.done]
+            for chunk in (running[begin : begin + width] for begin in range(0, len(running), width)):
+                for i, state in zip(chunk, pipeline.step([states[i] for i in chunk], pinned), strict=True):
+                    states[i] = state
+            spinning.look()
+            if on_step is not None:
+                on_step(done, most)
+        return pipeline.decode(states, pinned)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 
 from controlnet.pipeline import Control, ImageSpec, ImageState, Pipeline
+from controlnet.spinning import Spinning
 from serve.engine.core import Batch, Image, Key
 
 
@@ -88,6 +89,7 @@ class PipelineModel:
         encoded: Told the seconds of each `start`.
         decoded: Told the seconds of each `finish`.
         clock: Seconds that only grow.
+        spinning: Told of each step on a CPU.
     """
 
     def __init__(
@@ -96,8 +98,10 @@ class PipelineModel:
         encoded: Callable[[float], object] = lambda seconds: None,
         decoded: Callable[[float], object] = lambda seconds: None,
         clock: Callable[[], float] = time.monotonic,
+        spinning: Spinning | None = None,
     ) -> None:
         self.shelf = shelf
+        self._spinning = spinning or Spinning()
         self._encoded, self._decoded, self._clock = encoded, decoded, clock
         # By image id. Weak: what the engine drops, because it is finished or cancelled, is gone from here too.
         self._latest: WeakValueDictionary[str, Running] = WeakValueDictionary()
@@ -121,6 +125,8 @@ class PipelineModel:
         running = [_running(state) for state in batch.states]
         pipeline = running[0].pipeline
         stepped = pipeline.step([r.image for r in running], batch.key.pinned)
+        if pipeline.device.type == "cpu":
+            self._spinning.look()
         states = [Running(pipeline, state) for state in stepped]
         self._latest.update({image.id: state for image, state in zip(batch.images, states, strict=True)})
         return list(states)

@@ -17,6 +17,7 @@ from rich.console import Console
 from torch.utils.data import DataLoader
 
 from controlnet.evaluation.tracking import send_nothing_home
+from controlnet.spinning import Spinning
 from controlnet.training.checkpoints import LAST, Keep, WholeFiles
 from controlnet.training.config import Config, read_config
 from controlnet.training.draws import Drawn, Draws, StepSeed
@@ -33,6 +34,24 @@ PLACES = ("folder", "bundle", "experiment", "mlflow", "progress", "stage")
 
 QUIET = ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric")
 """Loggers that recommend services, and tell of what the report says."""
+
+
+class Spin(pl.Callback):
+    """Have threads spin at barriers as the machine allows."""
+
+    def __init__(self) -> None:
+        self._spinning = Spinning()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        """Look after each step."""
+        if pl_module.device.type == "cpu":
+            self._spinning.look()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """End."""
+        self._spinning.close()
 
 
 class Show(pl.Callback):
@@ -117,7 +136,7 @@ def _train(config: Config, console: Console) -> Path:
             max_epochs=-1,
             accumulate_grad_batches=config["accumulate"],
             gradient_clip_val=config["clip"],
-            callbacks=[StepSeed(config["seed"]), average, pace, show, keep, *bar],
+            callbacks=[StepSeed(config["seed"]), average, pace, Spin(), show, keep, *bar],
             plugins=[WholeFiles()],
             logger=_logger(config, folder, name) or False,
             log_every_n_steps=min(config["log_every"], config["steps"]),
