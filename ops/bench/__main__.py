@@ -20,6 +20,7 @@ from ops.bench import (
     efficiency,
     join,
     mixture,
+    neighbours,
     profile,
     redundancy,
     serving,
@@ -49,11 +50,12 @@ MEASURES: dict[str, Callable[[Bench], Sequence[Figure | Table]]] = {
     "variants": variants.measure,
     "compile": variants.compiled,
     "durability": durability.measure,
+    "busy": neighbours.measure,
     "c8": efficiency.measure,
     "serving": serving.measure,
 }
-APART = {"compile", "durability", "c8", "serving"}
-"""Only where they are asked for by name: one fails often, the others start the platform."""
+APART = {"compile", "durability", "busy", "c8", "serving"}
+"""Only where they are asked for by name: one fails often, one keeps the machine busy, the others start the platform."""
 
 
 def main(

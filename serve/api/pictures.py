@@ -96,6 +96,8 @@ def decode_base64(text: str, field: str) -> bytes:
         InvalidRequest: It is not base64.
     """
     prefix = _DATA_URL.match(text, 0, 200)
+    if text[:4].lower() == "map_":  # digits of the URL alphabet, too
+        raise InvalidRequest("This is not the id of a map that can be used here.", field=field)
     try:
         digits = (text[prefix.end() :] if prefix else text).translate(_PLAIN).rstrip("=")
         return base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from ops.bench import capacity, join, mixture, redundancy, single, tail, variants
+from ops.bench import capacity, join, mixture, neighbours, redundancy, single, tail, variants
 from ops.bench.__main__ import MEASURES, measured
 from ops.bench.bench import Bench
 from ops.bench.figure import Figure
@@ -52,3 +52,13 @@ def test_variants_are_compared_with_the_default(subject) -> None:
     default, contiguous, half = variants.compare(Bench(SMOKE, subject, demo()), kinds, sizes=(1,)).rows
     assert (default[0], default[3], default[4]) == ("default", 1.0, "0.0e+00")
     assert 0 < float(contiguous[4]) < 1e-4 < float(half[4])
+
+
+def test_pictures_beside_other_work_are_those_of_a_quiet_machine(subject, monkeypatch) -> None:
+    monkeypatch.setattr(neighbours, "LOOPS", (1,))
+    monkeypatch.setattr(neighbours, "IMAGES", (1,))
+    quiet, beside = neighbours.measure(Bench(SMOKE, subject, subject))
+    assert quiet.value is not None
+    assert beside.value is not None
+    assert (quiet.target, beside.at_most) == (1.05, True)
+    assert beside.detail["always spinning"] > 0

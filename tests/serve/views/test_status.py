@@ -3,11 +3,15 @@ from __future__ import annotations
 from serve.jobs.census import Census
 from serve.jobs.fairness import Backlog
 from serve.jobs.overview import Overview, Serving
-from serve.views.status import Line, Oldest, ServedVersion, answer
+from serve.jobs.rollouts import Rollout
+from serve.views.status import Line, Oldest, RolloutAnswer, ServedVersion, answer
+
+FAILED = Rollout("demo", "failed", "4", "3", "prepare", "It does not run.")
 
 
 def overview(census: Census) -> Overview:
-    return Overview((Serving("demo", "3", "sha256:ab", 7.0),), 2, census, 4, 9, 80.0, {"job-failed": 2})
+    serving = (Serving("demo", "3", "sha256:ab", 7.0),)
+    return Overview(serving, (FAILED,), 2, census, 4, 9, 80.0, {"job-failed": 2})
 
 
 def test_teams_that_have_most_waiting_come_first() -> None:
@@ -23,6 +27,10 @@ def test_teams_that_have_most_waiting_come_first() -> None:
 def test_what_is_served_and_what_waited_longest_are_told() -> None:
     found = answer(overview(Census({}, {}, "job_1", 75.0, 1)), ready=True)
     assert found.serving == [ServedVersion(model="demo", version="3", digest="sha256:ab", since=7.0)]
+    (rollout,) = found.rollouts
+    assert rollout == RolloutAnswer(
+        model="demo", state="failed", wanted="4", serving="3", fault="prepare", reason="It does not run."
+    )
     assert found.oldest == Oldest(job="job_1", waited_s=75.0)
     assert (found.overdue, found.failed) == (1, {"job-failed": 2})
 
