@@ -112,8 +112,7 @@ def generate(
             entry = manifest.controls[name]
             how, parameters = ("none", {}) if ready else (entry.annotator, entry.parameters)
             made = make_map(picture, how, parameters, width, height)
-            source = (picture.shape[0], picture.shape[1]) if how == "none" else None
-            _warn(of_map(made, name, lines="canny" in (how, name), source=source))
+            _warn(of_map(made, picture, name, control=name, annotator=how))
             maps.append((name, made))
 
     from controlnet.generate import generate as run

@@ -312,11 +312,11 @@ class Pipeline:
         Raises:
             NotFinite: A network gave NaN or infinity for one of them.
         """
-        for state in states:
-            if not torch.isfinite(state.latent).all():
-                raise NotFinite(self._culprit(state), self.dtype)
-        bucket = pinned or bucket_for(min(len(states), BUCKETS[-1]))
         latents = torch.stack([state.latent for state in states])
+        whole = finite(latents)
+        if not whole.all():  # one wait for the device, not one an image
+            raise NotFinite(self._culprit(states[int(whole.int().argmin())]), self.dtype)
+        bucket = pinned or bucket_for(min(len(states), BUCKETS[-1]))
         pictures: list[Bytes] = []
         for chunk in torch.split(latents, bucket):
             padded = torch.cat([chunk, chunk[:1].expand(bucket - len(chunk), -1, -1, -1)])

@@ -36,35 +36,34 @@ class ResultWarning:
     detail: str
 
 
-def of_map(
-    control_map: Picture, field: str, *, lines: bool, source: tuple[int, int] | None = None
-) -> list[ResultWarning]:
+def of_map(control_map: Picture, picture: Picture, field: str, *, control: str, annotator: str) -> list[ResultWarning]:
     """Warnings about a control map that cannot steer as its maker meant.
 
     Args:
         control_map: uint8 [H, W, 3], as the network sees it.
+        picture: uint8 [H', W', 3], which it was made from by `make_map`.
         field: Part of the request that it came from.
-        lines: Whether the control was trained on bright lines on black.
-        source: Height and width of the map that was given; None where an annotator made this one.
+        control: Name of the control; `canny` was trained on bright lines on black.
+        annotator: Made the map; under `none` the picture was a map already.
     """
     import numpy as np  # who keeps or shows warnings does without it
 
-    height, width = control_map.shape[:2]
-    found = []
-    if source is not None and (times := min(source[0] / height, source[1] / width)) >= SHRUNK:
+    (height, width), (from_height, from_width) = control_map.shape[:2], picture.shape[:2]
+    ready, found = annotator == "none", []
+    if ready and (times := min(from_height / height, from_width / width)) >= SHRUNK:
         detail = (
-            f"The map is {source[1]}x{source[0]} and was shrunk to {width}x{height}: lines that are less than "
+            f"The map is {from_width}x{from_height} and was shrunk to {width}x{height}: lines that are less than "
             f"{round(times)} pixels apart merge. Ask for a larger size, or give a map of this one."
         )
         found.append(ResultWarning("map-shrunk", field, detail))
     low, high = np.quantile(control_map, (_STRAY, 1 - _STRAY), method="nearest")
     if int(high) - int(low) < _FLAT:
         detail = "The map has one tone all over: it holds no structure that the image could follow."
-        if source is None:
+        if not ready:
             detail += " Other `parameters` of the annotator may find some in the picture."
         return [*found, ResultWarning("map-one-tone", field, detail)]
     bright = float((control_map.max(axis=2) > _BRIGHT).mean())
-    if lines and bright > _MOSTLY:
+    if "canny" in (control, annotator) and bright > _MOSTLY:
         detail = (
             f"{bright:.0%} of the map is bright, and the control was trained on bright lines on black: "
             "invert the map if its lines are dark."

@@ -147,6 +147,5 @@ class Imaging:
             pixels = await asyncio.to_thread(
                 make_map, picture, control.annotator, control.parameters, spec.width, spec.height
             )
-            lines = "canny" in (control.annotator, control.type)
-            source_size = picture.shape[:2] if ready else None
-            return pixels, await asyncio.to_thread(of_map, pixels, field, lines=lines, source=source_size)
+            names = {"control": control.type, "annotator": control.annotator}
+            return pixels, await asyncio.to_thread(of_map, pixels, picture, field, **names)

@@ -30,8 +30,11 @@ def lines(share: float = 0.1, tone: int = 255) -> Picture:
     return drawn
 
 
-def codes(control_map: Picture, **options: object) -> list[str]:
-    return [warning.code for warning in of_map(control_map, "controls.0.map", lines=True, **options)]  # type: ignore[arg-type]
+def codes(control_map: Picture, source: tuple[int, int] | None = None, control: str = "canny") -> list[str]:
+    """Of a map that an annotator made, or of one that was given at a height and width."""
+    picture = np.zeros((*(source or control_map.shape[:2]), 3), np.uint8)
+    annotator = "threshold" if source is None else "none"
+    return [w.code for w in of_map(control_map, picture, "controls.0.map", control=control, annotator=annotator)]
 
 
 def test_a_plain_request_has_none(pipeline: Pipeline) -> None:
@@ -78,7 +81,7 @@ def test_a_stray_pixel_is_no_structure() -> None:
 @pytest.mark.parametrize(("share", "found"), [(0.4, []), (0.9, ["map-mostly-white"])])
 def test_lines_that_are_dark_are_told_where_the_control_draws_bright_ones(share: float, found: list[str]) -> None:
     assert codes(lines(share)) == found
-    assert of_map(lines(share), "controls.0.map", lines=False) == []
+    assert codes(lines(share), control="depth") == []
 
 
 @pytest.mark.parametrize(("source", "found"), [((200, 200), ["map-shrunk"]), ((199, 400), []), (None, [])])
