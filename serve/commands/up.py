@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -14,9 +15,6 @@ from serve.deployments.ground import ROOM, DataFolder, ray_folder, require_ports
 
 SAY_EVERY_S = 10.0
 """What is waited for is said so often where no line can stay."""
-
-console = Console()
-
 
 def up(settings: Settings) -> None:
     """Start the platform, and stop it when interrupted.
@@ -31,6 +29,7 @@ def up(settings: Settings) -> None:
         secure_ray(settings.data_dir)
         from serve.deployments.platform import Platform
 
+        console = Console(file=sys.stdout)  # of now: while Ray runs, what others print goes elsewhere
         say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
         with live_line(settings, console) as show:
             Platform(settings, folder, say, partial(show, ""), waits(console, say, show)).run()

@@ -307,17 +307,18 @@ def gpus_of_sampler(settings: Settings) -> float:
 
 @contextlib.contextmanager
 def quiet(log: Path) -> Iterator[None]:
-    """Have what is written to standard error go to the end of a file meanwhile, that of libraries in C++ included.
+    """Have what libraries print go to the end of a file meanwhile, and standard error, where those in C++ write.
 
-    Ray writes there what is no news: that its controller, which was told to end, has ended; what may have killed a
-    process.
+    Ray prints what is no news: that its controller, which was told to end, has ended; what may have killed a process.
+    Whoever has lines for a person keeps the standard output of before.
     """
     sys.stderr.flush()
-    with log.open("ab") as file:
+    with log.open("a") as file:
         kept = os.dup(2)
         os.dup2(file.fileno(), 2)
         try:
-            yield
+            with contextlib.redirect_stdout(file):
+                yield
         finally:
             sys.stderr.flush()
             os.dup2(kept, 2)

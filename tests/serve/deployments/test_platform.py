@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import signal
 import threading
 from pathlib import Path
@@ -215,9 +216,14 @@ def test_a_disk_that_is_full_later_is_told_once(tmp_path: Path, monkeypatch: pyt
     assert lines == [f"The disk of {tmp_path} is full: make room there, jobs fail until there is some."] * 2
 
 
-def test_standard_error_goes_to_a_file_and_comes_back(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_libraries_print_goes_to_a_file_meanwhile(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    ours = sys.stdout
     with quiet(tmp_path / "ray.log"):
         os.write(2, b"infinite retries\n")
+        print("(raylet) Task ServeController.graceful_shutdown failed")
+        print("Stopping ...", file=ours)
     os.write(2, b"after\n")
-    assert (tmp_path / "ray.log").read_bytes() == b"infinite retries\n"
-    assert capfd.readouterr().err == "after\n"
+    assert (tmp_path / "ray.log").read_text() == (
+        "infinite retries\n(raylet) Task ServeController.graceful_shutdown failed\n"
+    )
+    assert capfd.readouterr() == ("Stopping ...\n", "after\n")
