@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -67,7 +67,6 @@ def run(
     kills: int,
     faults: Sequence[Fault],
     say: Callable[[str], None] = lambda line: None,
-    settings: Mapping[str, str] | None = None,
 ) -> Campaign:
     """Start a platform, keep it busy with `jobs` jobs, strike it `kills` times meanwhile, and audit the books.
 
@@ -78,7 +77,6 @@ def run(
         kills: Faults in all, from `faults` over and over.
         faults: What is broken; on PostgreSQL its own restart is one more, and `disk` one less where none can be filled.
         say: Told of each fault.
-        settings: More `CN_*` variables of the platform.
     """
     began = time.monotonic()
     server = Postgres() if database == "postgresql" else None
@@ -86,7 +84,7 @@ def run(
         url = server.url() if server else None
         with (
             Receiver() as receiver,
-            Rig(folder, url, SETTINGS | dict(settings or {})) as rig,
+            Rig(folder, url, SETTINGS) as rig,
             Ledger(rig.url, rig.key, receiver.url, WINDOW, photograph()) as ledger,
         ):
             outcomes = []

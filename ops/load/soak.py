@@ -98,7 +98,6 @@ def soak(
     say: Callable[[str], None],
     mix: Mix = MIX,
     requests_s: float | None = None,
-    settings: Mapping[str, str] | None = None,
 ) -> Soaked:
     """Start a platform and soak it.
 
@@ -115,12 +114,11 @@ def soak(
         say: Told of each change or kill.
         mix: What is asked for.
         requests_s: Rate of the requests, where it is not to be 0.7 of what is measured first.
-        settings: More `CN_*` variables of the platform.
     """
     began, seconds = now(), 60 * minutes
     every = every or min(300.0, max(20.0, seconds / 12))
     step("starting the platform")
-    with embedded(folder, database, mix, SETTINGS | dict(settings or {})) as (rig, target, admins):
+    with embedded(folder, database, mix, SETTINGS) as (rig, target, admins):
         rate = requests_s
         if rate is None:
             step("measuring what it can do")

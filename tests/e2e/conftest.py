@@ -14,9 +14,6 @@ import pytest
 
 from ops.faults.rig import Rig
 
-ONE_THREAD = {"CN_SAMPLER_THREADS": "1"}
-"""Of samplers: more of them wait for each other at a barrier, spinning, and other tests run on these cores."""
-
 
 @dataclass(frozen=True)
 class Running:
@@ -59,7 +56,7 @@ class Stage:
     def platform(self) -> Running:
         """The session's platform, started where it does not stand."""
         if self._running is None:
-            rig = Rig(self._folder, os.environ.get("CN_DATABASE"), {"CN_PREVIEWS": "64", **ONE_THREAD})
+            rig = Rig(self._folder, os.environ.get("CN_DATABASE"), {"CN_PREVIEWS": "64"})
             self._open.enter_context(rig)
             client = self._open.enter_context(httpx.Client(base_url=rig.url, timeout=120))
             client.headers["Authorization"] = f"Bearer {rig.key}"  # which was made when it started

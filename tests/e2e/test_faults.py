@@ -9,7 +9,6 @@ import pytest
 
 from ops.faults.faults import DATABASE, SHORT, Fault
 from ops.faults.run import Database, run
-from tests.e2e.conftest import ONE_THREAD
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.usefixtures("alone")]
 
@@ -30,7 +29,7 @@ def test_every_accepted_job_ends_once_whatever_is_killed(
     faults = SHORT_ON[database]
     struck = [*faults, DATABASE] if database == "postgresql" else [*faults]
     jobs, kills = 10 * len(struck), len(struck)
-    campaign = run(tmp_path, database, jobs, kills, faults, say=print, settings=ONE_THREAD)
+    campaign = run(tmp_path, database, jobs, kills, faults, say=print)
     assert [outcome.fault for outcome in campaign.outcomes] == struck
     assert campaign.audit.accepted == jobs
     assert campaign.audit.done == jobs

@@ -34,7 +34,6 @@ from ops.dashboards.picture import asking, draw
 from ops.faults.rig import Rig
 from ops.services import Missing
 from serve.telemetry import METRICS
-from tests.e2e.conftest import ONE_THREAD
 from tests.otlp import Received, Receiver
 from tests.prometheus import SCRAPED_EVERY_S, SHIPPED, Prometheus
 
@@ -114,7 +113,6 @@ def receiver() -> Iterator[Receiver]:
 def watched(alone: None, tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("watched")
     settings = {
-        **ONE_THREAD,
         "CN_ADHERENCE_SHARE": "1",
         "CN_ATTEMPTS": "1",  # one failure sets a job aside
         "CN_OTLP_ENDPOINT": receiver.endpoint,

@@ -54,7 +54,6 @@ def ray_head(tmp_path):
         "RAY_USAGE_STATS_ENABLED": "0",
         "CN_DATA_DIR": str(tmp_path / "data"),
         "CN_SAMPLER_GPUS": "0",
-        "CN_SAMPLER_THREADS": "1",
     }
     command = [sys.executable, "-W", "ignore", "-c", HEAD]
     with subprocess.Popen(

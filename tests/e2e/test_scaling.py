@@ -25,7 +25,6 @@ WITHIN_S = 240.0  # for each thing that must happen: the machine may be shared
 BACKLOG = 6
 SETTINGS = {
     "CN_SAMPLER_REPLICAS": "[0, 2]",
-    "CN_SAMPLER_THREADS": "1",
     "CN_CLEAR_WITHIN": "1",
     "CN_SCALE_DOWN_AFTER": "2",
     "CN_SCALE_TO_ZERO_AFTER": "4",

@@ -15,7 +15,6 @@ from ops.load.deeds import ORDER
 from ops.load.leaks import generations
 from ops.load.soak import soak
 from ops.load.soakpage import write
-from tests.e2e.conftest import ONE_THREAD
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500), pytest.mark.usefixtures("alone")]
 
@@ -33,7 +32,6 @@ def test_nothing_is_lost_while_models_keys_and_processes_change(tmp_path: Path) 
         watch=lambda run: None,
         say=print,
         requests_s=0.3,
-        settings=ONE_THREAD,
     )
     write(found, tmp_path)
     books = found.books
