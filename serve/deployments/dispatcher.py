@@ -81,7 +81,9 @@ class Dispatcher:
         self._unwanted: set[asyncio.Task[None]] = set()  # whose jobs someone asked to cancel
         self._unsampled: dict[asyncio.Task[None], int] = {}  # rows that take seats, or will
         self._freed = asyncio.Event()
-        self._fleet = Fleet(session_name(), sampler, self._store, self._ask, self._freed.set)
+        self._fleet = Fleet(
+            session_name(), sampler, self._store, self._ask, self._freed.set, lambda: bool(self._running)
+        )
         self._demand = Demand(
             settings, self._store, self._ask, self._fleet, lambda: [self._running[task].job for task in self._unsampled]
         )

@@ -20,7 +20,8 @@ from serve.jobs.pace import Pace
 from serve.jobs.prediction import Capacity
 from serve.jobs.store import JobStore
 
-LOOK_EVERY = 1.0  # seconds between questions to the samplers
+LOOK_EVERY = 1.0  # seconds between looks
+ASK_EVERY = 5.0  # seconds between questions to the samplers while nothing runs and there are some: each costs a call
 LOOK_WITHIN = 5.0  # seconds after which what was known is taken to be so still
 PACE_EVERY = 15.0  # seconds between notes of how long their steps take
 SHOW_EVERY = 3.0  # seconds between signs that this cluster has samplers
@@ -36,17 +37,25 @@ class Fleet:
         store: Knows of other clusters, and keeps paces.
         ask: Calls it.
         changed: Called when there are more or fewer samplers, or another cluster came or went.
+        running: Whether any job is.
     """
 
     def __init__(
-        self, session: str, sampler: DeploymentHandle, store: JobStore, ask: Ask, changed: Callable[[], None]
+        self,
+        session: str,
+        sampler: DeploymentHandle,
+        store: JobStore,
+        ask: Ask,
+        changed: Callable[[], None],
+        running: Callable[[], bool],
     ) -> None:
         self._session = session
         self._sampler = sampler
         self._store = store
         self._ask = ask
         self._changed = changed
-        self._shown_at = self._kept_at = float("-inf")
+        self._running = running
+        self._shown_at = self._kept_at = self._asked_at = float("-inf")
         self._pace: Pace | None = None
         self.samplers = 0
         self.followed = False
@@ -54,13 +63,15 @@ class Fleet:
     async def loop(self) -> None:
         """Look, for ever."""
         while True:
-            await self.look()
+            await self.look(every=ASK_EVERY if self.samplers and not self._running() else 0.0)
             await asyncio.sleep(LOOK_EVERY)
 
-    async def look(self) -> None:
-        """Ask samplers and store once."""
+    async def look(self, every: float = 0.0) -> None:
+        """Look at the store once, and ask the samplers unless they were asked within the last `every` seconds."""
         before = self.samplers, self.followed
-        await self._count()
+        if time.monotonic() - self._asked_at >= every:
+            self._asked_at = time.monotonic()
+            await self._count()
         await self._show()
         self.followed = await self._ask(self._store.clusters.followed, self._session)
         if before != (self.samplers, self.followed):

@@ -14,7 +14,7 @@ from serve.tenancy.keys import Keys
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 2.0
+LOOK_EVERY_S = 5.0  # half of what Ray takes to tell of a gauge
 
 
 class Gauges:

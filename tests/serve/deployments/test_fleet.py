@@ -63,7 +63,7 @@ def changes() -> Changes:
 
 @pytest.fixture
 def fleet(sampler: Sampler, store: JobStore, changes: Changes) -> Fleet:
-    return Fleet(MINE, sampler, store, ask, changes)
+    return Fleet(MINE, sampler, store, ask, changes, lambda: False)
 
 
 async def test_those_that_answer_are_there(fleet: Fleet, sampler: Sampler, changes: Changes) -> None:
@@ -83,6 +83,18 @@ async def test_nobody_is_woken_while_nothing_changes(fleet: Fleet, changes: Chan
     for _ in range(3):
         await fleet.look()
     assert changes.count == 1
+
+
+async def test_samplers_are_asked_again_only_when_it_is_time(fleet: Fleet, sampler: Sampler, clock: Clock) -> None:
+    """A call to each costs an idle platform more than all its looks at the store."""
+    await fleet.look(every=5.0)
+    sampler.running = []
+    clock.now += 4.9
+    await fleet.look(every=5.0)
+    assert fleet.samplers == 1
+    clock.now += 0.1
+    await fleet.look(every=5.0)
+    assert fleet.samplers == 0
 
 
 @pytest.mark.parametrize("silence", [TimeoutError(), RayError("the controller is away")])
