@@ -18,6 +18,9 @@ PATIENCE = {
 starts the platform sees what is waited for, and can interrupt it."""
 
 
+CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+
+
 def secure_ray(folder: Path) -> None:
     """Turn Ray's token on, with a token of this platform that only its owner can read, its statistics off; be patient.
 
@@ -41,9 +44,19 @@ def secure_ray(folder: Path) -> None:
     )
 
 
-def usable_cores() -> int:
-    """Cores that this process may use: `taskset` or a container's cpuset may leave it fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def usable_cores(quota: Path = CPU_MAX) -> int:
+    """Cores that this process may use: `taskset` or a container may leave it fewer than the machine has.
+
+    A container has a set of cores, or a quota of their time; threads beyond that wait for each other's turns.
+
+    Args:
+        quota: What cgroups v2 say of it: microseconds in a period of so many, or `max`.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # no cgroups v2, or no quota
+        allowed, period = map(int, quota.read_text(encoding="ascii").split())
+        cores = min(cores, max(1, allowed // period))
+    return cores
 
 
 def _for_owner_only(path: str, flags: int) -> int:
