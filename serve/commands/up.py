@@ -16,6 +16,7 @@ from serve.deployments.ground import ROOM, DataFolder, ray_folder, require_ports
 SAY_EVERY_S = 10.0
 """What is waited for is said so often where no line can stay."""
 
+
 def up(settings: Settings) -> None:
     """Start the platform, and stop it when interrupted.
 
