@@ -19,6 +19,7 @@ from pathlib import Path
 import ray
 from ray import serve as ray_serve
 from ray._private.metrics_agent import PrometheusServiceDiscoveryWriter
+from ray._private.node import Node
 from ray.exceptions import RayError
 from ray.serve.context import _get_global_client
 from ray.serve.exceptions import RayServeException
@@ -28,6 +29,7 @@ from serve.config import JOBS, Settings
 from serve.deployments.child import Child
 from serve.deployments.ground import LAST_ROOM, DataFolder, PlatformError, ray_folder
 from serve.deployments.names import BUILDER, NAME, POLICY
+from serve.deployments.node import start_node, stop_node
 from serve.jobs.database import StoreUnavailable, open_database
 from serve.tenancy.demo import FILE, TENANT, ready_key
 from serve.tenancy.tenancy import Tenancy
@@ -66,6 +68,7 @@ class Platform:
         self._shown_at = float("-inf")
         self._logs = folder.path / "logs"
         self._api: Child | None = None
+        self._node: Node | None = None
         self._key: str | None = None
         self._full = False
 
@@ -133,7 +136,7 @@ class Platform:
         if stop.is_set():
             return
         try:
-            start_ray()
+            self._node = start_ray()
             declare(gpus_of_sampler(self._settings))
         except SystemExit:  # SIGTERM, which Ray takes for itself
             stop.set()
@@ -227,6 +230,8 @@ class Platform:
                 with contextlib.suppress(RayError, RayServeException):  # what has ended already need not be told to
                     ray_serve.shutdown()
                 ray.shutdown()
+            if self._node is not None:
+                stop_node(self._node)
 
     def _check(self, starting: bool = False) -> None:
         """Look whether the api, the data folder and its disk are as they should be.
@@ -258,26 +263,23 @@ class Platform:
             self._say(f"The demo model could not be registered: {error}")
 
 
-def start_ray() -> None:
+def start_ray() -> Node:
     """Start Ray on this machine; `secure_ray` was called before."""
-    ray.init(
-        num_cpus=max(2, os.cpu_count() or 1),
-        include_dashboard=False,  # ten processes that nothing here asks for
-        dashboard_host="127.0.0.1",
-        object_store_memory=SMALL_OBJECT_STORE,
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-        configure_logging=True,
-    )
-    _write_metrics_targets()
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # the terminal is for what a person wants to know
-    # Nobody outside reaches Ray: the api talks to the store, and the deployments to each other by handle.
-    ray_serve.start(proxy_location="Disabled", logging_config={"encoding": "JSON", "enable_access_log": False})
+    node = start_node(SMALL_OBJECT_STORE)  # no dashboard: ten processes that nothing here asks for
+    try:
+        ray.init(address=node.address, log_to_driver=False, logging_level=logging.WARNING, configure_logging=True)
+        _write_metrics_targets(node)
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)  # the terminal is for what a person wants to know
+        # Nobody outside reaches Ray: the api talks to the store, and the deployments to each other by handle.
+        ray_serve.start(proxy_location="Disabled", logging_config={"encoding": "JSON", "enable_access_log": False})
+    except BaseException:
+        stop_node(node)
+        raise
+    return node
 
 
-def _write_metrics_targets() -> None:
+def _write_metrics_targets(node: Node) -> None:
     """Write the file by which Prometheus finds the metrics of this Ray, where Ray's dashboard would write it."""
-    node = ray._private.worker._global_node
     PrometheusServiceDiscoveryWriter(node.gcs_address, node.get_temp_dir_path(), node.get_session_dir_path()).write()
 
 

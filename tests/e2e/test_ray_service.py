@@ -23,9 +23,9 @@ WITHIN_S = 280.0  # the machine may be shared
 TOKEN = "0123456789abcdef" * 4
 HEAD = """
 import sys, ray
-context = ray.init(num_cpus=4, resources={"pixels": 1, "sampling": 1}, object_store_memory=256 << 20,
-                   include_dashboard=True, dashboard_port=0, log_to_driver=False)
-print(context.dashboard_url, flush=True)
+from serve.deployments.node import start_node
+node = start_node(256 << 20, {"pixels": 1, "sampling": 1}, dashboard=True)
+print(ray.init(address=node.address, log_to_driver=False).dashboard_url, flush=True)
 sys.stdin.read()
 """
 

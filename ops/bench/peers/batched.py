@@ -11,7 +11,6 @@ before is running, so that with a short wait a backlog is made in small batches;
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 import threading
@@ -112,13 +111,10 @@ def main(port: str, folder: str, threads: str) -> None:
     import ray
     from ray import serve as ray_serve
 
-    ray.init(
-        "local",
-        num_cpus=max(2, os.cpu_count() or 1),
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE,
-        log_to_driver=False,
-    )
+    from serve.deployments.node import start_node, stop_node
+
+    node = start_node(OBJECT_STORE)
+    ray.init(address=node.address, log_to_driver=False)
     ray_serve.start(
         http_options={"host": "127.0.0.1", "port": int(port)},
         logging_config={"encoding": "JSON", "enable_access_log": False},
@@ -130,6 +126,7 @@ def main(port: str, folder: str, threads: str) -> None:
     over.wait()
     ray_serve.shutdown()
     ray.shutdown()
+    stop_node(node)
 
 
 if __name__ == "__main__":
