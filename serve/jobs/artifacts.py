@@ -2,18 +2,21 @@
 
 A key is `{tenant}/{first two digits}/{sha256 of the bytes}{suffix}`: equal bytes are stored once, nothing is ever
 changed, and the tenant is part of the name. A key that reads otherwise cannot name anything, so it is not looked up.
-What may be deleted, and when, is `retention`'s to say.
+What was put outlives a power cut. What may be deleted, and when, is `retention`'s to say.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
+from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import (
@@ -27,6 +30,7 @@ from obstore.store import AzureStore, LocalStore, MemoryStore
 
 from serve.errors import NotFound
 from serve.jobs.database import RETRY_AFTER_S, StoreUnavailable
+from serve.jobs.folder import Folder
 
 if TYPE_CHECKING:
     from obstore.store import AzureConfig, ObjectStore
@@ -55,10 +59,12 @@ class ArtifactStore:
 
     Args:
         backend: The obstore store that holds the bytes.
+        folder: Writes in its place where it is a folder: obstore does not wait for the disk.
     """
 
-    def __init__(self, backend: ObjectStore) -> None:
+    def __init__(self, backend: ObjectStore, folder: Folder | None = None) -> None:
         self._backend = backend
+        self._folder = folder
 
     @classmethod
     def open(cls, url: str, options: Mapping[str, str] | None = None) -> ArtifactStore:
@@ -74,7 +80,9 @@ class ArtifactStore:
         """
         kind = url.partition(":")[0]
         if kind == "file":
-            return cls(LocalStore.from_url(url, mkdir=True))
+            root = Path(unquote(urlsplit(url).path))
+            folder = Folder(root)
+            return cls(LocalStore(root), folder)
         if kind == "memory":
             return cls(MemoryStore())
         if kind == "az":
@@ -91,7 +99,7 @@ class ArtifactStore:
         raise ValueError(f"artifacts {url!r}: choose file:///<folder>, memory:/// or az://<container>")
 
     async def put(self, tenant: str, data: bytes, suffix: str) -> str:
-        """Store `data` and return its key; storing the same bytes again changes nothing.
+        """Store `data` and return its key; storing the same bytes again changes nothing, and mends what is damaged.
 
         Raises:
             ValueError: `tenant` or `suffix` cannot be part of a key.
@@ -100,13 +108,17 @@ class ArtifactStore:
             raise ValueError(f"tenant {tenant!r} must match {_TENANT.pattern}")
         if not _SUFFIX.fullmatch(suffix):
             raise ValueError(f"suffix {suffix!r} must match {_SUFFIX.pattern}")
-        key = key_of(tenant, hashlib.sha256(data).hexdigest(), suffix)
+        digest = hashlib.sha256(data).hexdigest()
+        key = key_of(tenant, digest, suffix)
         with _telling_unavailable():
+            if self._folder is not None:
+                await asyncio.to_thread(self._folder.put, key, data)
+                return key
             try:
                 await obstore.put_async(self._backend, key, data, mode="create")
             except AlreadyExistsError:
-                # Folders don't wait for the disk: a file that a power cut left short must not stand for these bytes.
-                if await self._size(key) != len(data):
+                found = await self._read(key)
+                if found is None or hashlib.sha256(found).hexdigest() != digest:
                     await obstore.put_async(self._backend, key, data, mode="overwrite")
         return key
 
@@ -118,10 +130,9 @@ class ArtifactStore:
         """
         digest = _digest(key, tenant)
         with _telling_unavailable():
-            try:
-                data = bytes(await (await obstore.get_async(self._backend, key)).bytes_async())
-            except FileNotFoundError:
-                raise NotFound("There is no such artifact.") from None
+            data = await self._read(key)
+        if data is None:
+            raise NotFound("There is no such artifact.")
         if hashlib.sha256(data).hexdigest() != digest:
             raise NotFound("The artifact is damaged.")
         return data
@@ -153,6 +164,21 @@ class ArtifactStore:
                 with contextlib.suppress(FileNotFoundError):
                     await obstore.delete_async(self._backend, key)
 
+    async def clean(self, before: float) -> int:
+        """Delete what writes left that were cut off before `before`, in epoch seconds of the artifacts' store.
+
+        Returns:
+            How many there were. In a blob container there are none: a blob is there whole or not at all.
+        """
+        with _telling_unavailable():
+            return 0 if self._folder is None else await asyncio.to_thread(self._folder.clean, before)
+
+    async def _read(self, key: str) -> bytes | None:
+        try:
+            return bytes(await (await obstore.get_async(self._backend, key)).bytes_async())
+        except FileNotFoundError:
+            return None
+
     async def _size(self, key: str) -> int | None:
         try:
             return (await obstore.head_async(self._backend, key))["size"]
@@ -165,7 +191,7 @@ def _telling_unavailable() -> Iterator[None]:
     """What is not about a key is about the store: no answer, no space left, no credentials (yet)."""
     try:
         yield
-    except (GenericError, JoinError, PermissionDeniedError, UnauthenticatedError) as error:
+    except (GenericError, JoinError, OSError, PermissionDeniedError, UnauthenticatedError) as error:
         raise StoreUnavailable("The artifacts are not reachable.", retry_after_s=RETRY_AFTER_S) from error
 
 

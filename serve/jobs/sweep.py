@@ -39,7 +39,8 @@ async def condemn_orphans(retention: Retention, artifacts: ArtifactStore, before
     """Condemn the artifacts that no row holds and that were stored before `before`, for the next `sweep`.
 
     They are what attempts leave behind that did not come to their end, and requests that did not become a job. The age
-    is not what makes this safe (see `retention`): it keeps from refusing those that are about to be held.
+    is not what makes this safe (see `retention`): it keeps from refusing those that are about to be held. What writes
+    left that were cut off before then, which nothing can name, is deleted at once.
 
     Args:
         retention: Of the database.
@@ -54,4 +55,5 @@ async def condemn_orphans(retention: Retention, artifacts: ArtifactStore, before
         old = [artifact.key for artifact in found if artifact.modified < before]
         if old:
             condemned += await asyncio.to_thread(retention.condemn, old)
+    await artifacts.clean(before)
     return condemned

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import obstore
 import pytest
 
 from ops.services import Azurite, Missing
@@ -114,10 +115,9 @@ async def test_a_damaged_artifact_is_not_handed_out(tmp_path):
         await artifacts.get(KEY, "demo")
 
 
-async def test_storing_again_mends_what_a_power_cut_left_short(tmp_path):
-    artifacts = ArtifactStore.open(tmp_path.as_uri())
-    await artifacts.put("demo", b"pixels", ".png")
-    (tmp_path / KEY).write_bytes(b"")
+@pytest.mark.parametrize("found", [b"", b"pixelz"], ids=["short", "as long"])
+async def test_storing_again_mends_what_is_damaged(artifacts, found):
+    await obstore.put_async(artifacts._backend, KEY, found)
     await artifacts.put("demo", b"pixels", ".png")
     assert await artifacts.get(KEY, "demo") == b"pixels"
 
@@ -155,6 +155,21 @@ async def test_what_was_deleted_is_not_found_and_can_be_stored_again(artifacts):
 
 async def test_deleting_what_is_not_there_is_fine(artifacts):
     await artifacts.delete([KEY])
+
+
+async def test_what_a_cut_off_write_left_is_deleted_when_it_is_old(tmp_path):
+    """obstore's writes of before leave such files, too."""
+    artifacts = ArtifactStore.open(tmp_path.as_uri())
+    await artifacts.put("demo", b"pixels", ".png")
+    for end in ("#1", "#9", "#c0ffee"):
+        (tmp_path / f"{KEY}{end}").touch()
+    (tmp_path / "demo" / "notes#1").touch()
+    assert await artifacts.clean(1.5e9) == 0
+    for end in ("#1", "#c0ffee"):
+        os.utime(tmp_path / f"{KEY}{end}", (1.4e9, 1.4e9))
+    assert await artifacts.clean(1.5e9) == 2
+    assert await artifacts.get(KEY, "demo") == b"pixels"
+    assert sorted(path.name for path in tmp_path.rglob("*#*")) == [f"{DIGEST}.png#9", "notes#1"]
 
 
 async def test_only_artifacts_are_deleted(tmp_path):

@@ -55,6 +55,16 @@ async def test_what_a_job_holds_is_no_orphan(store, submit, claim_one, artifacts
     assert await artifacts.get(key, "demo") == b"made"
 
 
+async def test_what_a_cut_off_write_left_goes_with_the_orphans(store, tmp_path):
+    artifacts = ArtifactStore.open(tmp_path.as_uri())
+    key = await artifacts.put("demo", b"made", ".png")
+    (tmp_path / f"{key}#1").touch()
+    assert await condemn_orphans(store.retention, artifacts, time.time() - 3600) == 0
+    assert (tmp_path / f"{key}#1").exists()
+    await condemn_orphans(store.retention, artifacts, time.time() + 3600)
+    assert not (tmp_path / f"{key}#1").exists()
+
+
 async def test_a_round_that_was_cut_off_is_finished_by_the_next(store, artifacts, monkeypatch):
     key = await artifacts.put("demo", b"orphan", ".png")
     store.retention.condemn([key])
