@@ -154,15 +154,24 @@ class Azurite:
         self._server.wait()
 
     def make_container(self, name: str) -> None:
-        """Make a container, which obstore cannot (Shared Key authorization of the blob service's REST API)."""
-        date, api = formatdate(usegmt=True), "2021-08-06"
-        resource = [f"x-ms-date:{date}", f"x-ms-version:{api}", f"/{self.account}/{self.account}/{name}"]
-        text = "\n".join(["PUT", *[""] * 11, *resource, "restype:container"])
+        """Make a container, which obstore cannot."""
+        self._put(name, {"restype": "container"}, {})
+
+    def lease(self, container: str, blob: str) -> None:
+        """Keep others from deleting a blob."""
+        how = {"x-ms-lease-action": "acquire", "x-ms-lease-duration": "-1"}
+        self._put(f"{container}/{blob}", {"comp": "lease"}, how)
+
+    def _put(self, path: str, query: dict[str, str], headers: dict[str, str]) -> None:
+        """A request with the Shared Key authorization of the blob service's REST API."""
+        headers |= {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
+        named = [f"{name}:{value}" for name, value in sorted(headers.items())]
+        asked = [f"{name}:{value}" for name, value in sorted(query.items())]
+        text = "\n".join(["PUT", *[""] * 11, *named, f"/{self.account}/{self.account}/{path}", *asked])
         mac = hmac.digest(base64.b64decode(self.key), text.encode(), "sha256")
-        headers = {"x-ms-date": date, "x-ms-version": api}
         headers["Authorization"] = f"SharedKey {self.account}:{base64.b64encode(mac).decode()}"
-        url = f"{self._endpoint}/{name}?restype=container"
-        httpx.put(url, headers=headers, trust_env=False).raise_for_status()
+        answer = httpx.put(f"{self._endpoint}/{path}", params=query, headers=headers, trust_env=False)
+        answer.raise_for_status()
 
 
 def _postgres_programs() -> Path:

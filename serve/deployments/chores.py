@@ -32,9 +32,7 @@ from serve.webhooks.sign import master_secret
 log = logging.getLogger(__name__)
 
 LOCK_TTL = 15.0  # seconds after which a silent dispatcher's locks are free
-SWEEPER_TTL = (
-    600.0  # two thirds of it are far above any call to the store of artifacts: why is told in `serve.jobs.retention`
-)
+SWEEPER_TTL = 60.0  # two thirds of it are above what a deletion takes: `serve.jobs.retention` tells why
 RECONCILER, SWEEPER = "reconciler", "sweeper"
 TELL_EVERY_S = LOCK_TTL / 3  # where nothing is new
 LOOK_EVERY_S = 0.5  # whether something is
@@ -150,7 +148,8 @@ class Chores:
         if now - self._orphans_at > ORPHANS_EVERY_S:
             self._orphans_at = now
             await condemn_orphans(self._store.retention, self._artifacts, now - ORPHANS_AFTER_S)
-        if deleted := await sweep(self._store.retention, self._artifacts, partial(self._mine, SWEEPER, SWEEPER_TTL)):
+        mine = partial(self._store.take_lock, SWEEPER, self._owner, SWEEPER_TTL)
+        if deleted := await sweep(self._store.retention, self._artifacts, mine):
             log.info("swept", extra={"artifacts": deleted})
 
     async def _mine(self, lock: str, ttl: float) -> bool:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 import obstore
 from obstore.exceptions import (
     AlreadyExistsError,
+    BaseError,
     GenericError,
     JoinError,
     PermissionDeniedError,
@@ -34,6 +35,9 @@ from serve.jobs.folder import Folder
 
 if TYPE_CHECKING:
     from obstore.store import AzureConfig, ObjectStore
+
+DELETION_S = 15.0
+"""How long the deletion of one artifact may take."""
 
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
@@ -59,7 +63,7 @@ class ArtifactStore:
 
     Args:
         backend: The obstore store that holds the bytes.
-        folder: Writes in its place where it is a folder: obstore does not wait for the disk.
+        folder: Writes and deletes in its place where it is a folder: obstore does not wait for the disk.
     """
 
     def __init__(self, backend: ObjectStore, folder: Folder | None = None) -> None:
@@ -157,12 +161,27 @@ class ArtifactStore:
                     if _KEY.fullmatch(meta["path"])
                 ]
 
-    async def delete(self, keys: Sequence[str]) -> None:
-        """Delete artifacts; those that are not there, or cannot be, are fine."""
-        with _telling_unavailable():
-            for key in filter(_KEY.fullmatch, keys):
-                with contextlib.suppress(FileNotFoundError):
-                    await obstore.delete_async(self._backend, key)
+    async def delete(self, wanted: Callable[[], Collection[str]]) -> dict[str, Exception | None]:
+        """Delete artifacts, each by itself; one that is not there is deleted, and what is no key is left alone.
+
+        Args:
+            wanted: Their keys. Called in a thread, immediately before. In a folder no other process deletes from then
+                until they are gone; elsewhere a deletion ends within `DELETION_S` of it.
+
+        Returns:
+            What kept each of them from being deleted, if anything did.
+        """
+        ends: dict[str, Exception | None] = {}
+
+        def sound() -> list[str]:
+            ends.update(dict.fromkeys(wanted()))
+            return list(filter(_KEY.fullmatch, ends))
+
+        if self._folder is not None:
+            with _telling_unavailable():
+                return ends | await asyncio.to_thread(self._folder.delete, sound)
+        keys = await asyncio.to_thread(sound)
+        return ends | dict(zip(keys, await asyncio.gather(*map(self._delete, keys)), strict=True))
 
     async def clean(self, before: float) -> int:
         """Delete what writes left that were cut off before `before`, in epoch seconds of the artifacts' store.
@@ -178,6 +197,16 @@ class ArtifactStore:
             return bytes(await (await obstore.get_async(self._backend, key)).bytes_async())
         except FileNotFoundError:
             return None
+
+    async def _delete(self, key: str) -> Exception | None:
+        try:
+            async with asyncio.timeout(DELETION_S):
+                await obstore.delete_async(self._backend, key)
+        except FileNotFoundError:
+            return None
+        except (BaseError, OSError) as error:
+            return error
+        return None
 
     async def _size(self, key: str) -> int | None:
         try:

@@ -1,4 +1,4 @@
-"""The files of a folder of artifacts: what was written outlives a power cut.
+"""The files of a folder of artifacts: what was written outlives a power cut, what is deleted is deleted once.
 
 A file that was closed is in the machine's memory; the disk has it, and the name that leads to it, after an fsync of the
 file and of each folder on its path. A row that names the file is committed later, so that it never outlives it.
@@ -7,18 +7,23 @@ file and of each folder on its path. A row that names the file is committed late
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import os
 import re
 import secrets
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+
+LOCK = "deleting.lock"
+"""The file whose lock is held by the process that deletes; it lies beside the tenants' folders."""
 
 _DRAFT = re.compile(r"[0-9a-f]{64}\.[a-z0-9]{1,8}#[0-9a-f]+")
 """Names of files that are being written, by obstore's writes of before, too."""
 
 
 class Folder:
-    """Writes files by keys `{tenant}/{shard}/{name}`.
+    """Writes and deletes files by keys `{tenant}/{shard}/{name}`.
 
     Methods block for the disk; any of them raises `OSError` where it refuses.
 
@@ -55,6 +60,22 @@ class Folder:
                 raise
         _sync(file.parent)
 
+    def delete(self, wanted: Callable[[], Collection[str]]) -> dict[str, Exception | None]:
+        """Delete the files that `wanted` names; one that is not there is deleted.
+
+        Args:
+            wanted: Keys. Called when no other process deletes in this folder, nor will until the files are gone: a
+                process that stands still meanwhile keeps the others from it, one that ends does not.
+
+        Returns:
+            What kept each of them from being deleted, if anything did.
+
+        Raises:
+            BlockingIOError: Another process deletes now.
+        """
+        with self._alone():
+            return {key: _deleted(self._root / key) for key in wanted()}
+
     def clean(self, before: float) -> int:
         """Delete what writes left that were cut off.
 
@@ -72,6 +93,12 @@ class Folder:
                     deleted += 1
         return deleted
 
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        with (self._root / LOCK).open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+
 
 def _has(file: Path, data: bytes) -> bool:
     """Whether a file has these bytes and no others; then the disk has them, too."""
@@ -83,6 +110,14 @@ def _has(file: Path, data: bytes) -> bool:
             return True
     except OSError:  # there is none, or the disk cannot read it: it is written anew
         return False
+
+
+def _deleted(file: Path) -> OSError | None:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        return error
+    return None
 
 
 def _make(folder: Path) -> None:

@@ -4,28 +4,42 @@ Keys are digests, so the bytes that one job leaves behind may be put again by th
 artifacts can neither lock a key nor delete it on a condition. So rows decide:
 
 - `holds`: which job rests on which key. Written in the transaction that commits its holder.
-- `condemned`: keys that nothing holds and that are being deleted. Written in a transaction that looks for holds.
-- `swept`: keys that were deleted, numbered in the order of their deletion.
+- `condemned`: keys that nothing holds and that are to be deleted; with a token those that are being deleted now.
+- `swept`: keys of deletions that are over, numbered in the order of their ends.
 
-A key is condemned, then its bytes are deleted, then it is swept. Whoever commits a hold read the number of the last
-sweep (its mark) before it put the bytes, or found them there; and in the transaction of the hold it looks whether the
-key is condemned, or was swept after its mark. The two kinds of transaction come one after the other (SQLite's writers
-do; PostgreSQL's take the table of holds). Say P is the put, D the deletion and H the hold's transaction:
+A key goes through four steps. It is condemned (C), in a transaction that looks for holds. A sweeper takes it (T), in
+one that gives it a token of this deletion. Its bytes are deleted (D). It is swept (S), in a transaction that takes it
+out of `condemned`. Whoever commits a hold read the number of the last sweep (the mark) before it put the bytes, or
+found them there; in the transaction of the hold (H) it looks for the key in both tables. H comes before or after each
+of C, T and S, never beside one: SQLite's writers come one after the other; on PostgreSQL C takes the table of holds,
+and T and S the key's row in `condemned`. Say P is the put, or the moment in which the bytes were found:
 
-- H before the key is condemned: the hold is seen, and the key is not condemned.
-- H while it is condemned: refused (`ArtifactsSwept`); D may come at any moment.
-- H after it is swept, P before D: then the mark is older than the sweep: refused. The bytes are gone.
-- H after it is swept, P after D: the bytes are there. Refused once if the mark was read before the sweep.
+- H before C: the hold is seen, and the key is not condemned.
+- H between C and T: H takes the key out of `condemned`. T does not find it, so there is no D.
+- H between T and S: refused (`ArtifactsSwept`), because D may come at any moment.
+- H after S, P before D: the mark is older than S: refused. The bytes are gone.
+- H after S, P after D: the bytes are there. Refused once if the mark was read before S.
+
+So a key that is condemned keeps nobody waiting, whether there is a sweeper or not; one that is being deleted does for
+the moment of its deletion. A deletion that failed may yet have been done: it is swept as well, but stays condemned, is
+put off behind the others, and may be held again, by who put the bytes after that.
 
 Who is refused reads a new mark, puts the bytes again and tries again; a dispatcher does so with the job's next attempt.
-No clock is in this; that orphans must have some age to be condemned only keeps refusals rare. What remains is a sweeper
-that stops between its look at `condemned` and its deletion for so long that another one sweeps the key: so there is
-one at a time, by a lock that far outlives any call to the store of artifacts.
+That orphans must have some age to be condemned only keeps work small.
+
+What remains is a sweeper that stands still between T and D. When its lock has run out, another takes its keys: T again,
+with another token, then D and S. Then bytes may be put and held, and the first, going on, must not delete them. So it
+looks immediately before D whether the tokens in the rows are still its own. In a folder that look and D are one step:
+who takes it has the folder's lock, which ends with its process and not before, and without it the other's D fails. In a
+blob container D ends within `artifacts.DELETION_S` of the look, or its process stands still in between; the lock in the
+database, kept in the same look, lasts for longer than that.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -36,13 +50,27 @@ from serve.jobs.schema import condemned, holds, jobs, swept
 
 _MARK = sa.select(sa.func.max(swept.c.id))
 _KEYS: sa.BindParameter[str] = sa.bindparam("keys", expanding=True)
-_LOST = sa.union(
-    sa.select(condemned.c.key).where(condemned.c.key.in_(_KEYS)),
-    sa.select(swept.c.key).where(swept.c.key.in_(_KEYS), swept.c.id > sa.bindparam("since")),
+_DOOMED = sa.union_all(
+    sa.select(condemned.c.key, condemned.c.token.is_(None).label("spare")).where(condemned.c.key.in_(_KEYS)),
+    sa.select(swept.c.key, sa.false()).where(swept.c.key.in_(_KEYS), swept.c.id > sa.bindparam("since")),
+)
+_SPARE = sa.delete(condemned).where(
+    condemned.c.key.in_(  # in order: two who wait for each other's rows would wait for ever
+        sa.select(condemned.c.key)
+        .where(condemned.c.key.in_(_KEYS), condemned.c.token.is_(None))
+        .order_by(condemned.c.key)
+        .with_for_update()
+    )
 )
 
 KEPT_S = 7 * 24 * 3600.0
 """How long a sweep is remembered: longer than any attempt of a job, or any request, may take."""
+
+PUT_OFF_S = 3600.0
+"""After which an artifact that could not be deleted is tried again."""
+
+TAKEN = 32
+"""Keys that are deleted together: all of them keep who holds them waiting until the last one is gone."""
 
 
 class ArtifactsSwept(Overloaded):
@@ -54,6 +82,19 @@ class ArtifactsSwept(Overloaded):
 
     def __reduce__(self) -> tuple[type[ArtifactsSwept], tuple[frozenset[str]]]:
         return type(self), (self.keys,)
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """What one sweeper deletes now.
+
+    Attributes:
+        keys: Of artifacts.
+        token: Stands in the keys' rows for as long as no other sweeper takes them.
+    """
+
+    keys: tuple[str, ...]
+    token: str
 
 
 class Retention:
@@ -115,19 +156,52 @@ class Retention:
             _alone(connection)
             return _condemn(connection, set(keys), self._clock())
 
-    def condemned(self, limit: int = 100) -> list[str]:
-        """Keys whose bytes are to be deleted now, then `swept`; for the one sweeper."""
-        with self._reads.connect() as connection:
-            return list(connection.scalars(sa.select(condemned.c.key).order_by(condemned.c.at).limit(limit)))
+    def take(self, limit: int = TAKEN) -> Deletion:
+        """Begin to delete up to `limit` condemned keys, those of a sweeper that stopped included.
 
-    def swept(self, keys: Sequence[str]) -> None:
-        """Record that the bytes of condemned `keys` were deleted."""
+        For whoever has the sweeper's lock.
+        """
+        token = secrets.token_hex(16)
         with self._writes.begin() as connection:
-            gone = sa.delete(condemned).where(condemned.c.key.in_(keys)).returning(condemned.c.key)
+            due = (
+                sa.select(condemned.c.key)
+                .where(condemned.c.token.is_not(None) | (condemned.c.at <= self._clock()))
+                .order_by(condemned.c.at)
+                .limit(limit)
+                .with_for_update(skip_locked=True)  # who has one locked is about to hold it
+            )
+            if keys := tuple(connection.scalars(due)):
+                connection.execute(sa.update(condemned).where(condemned.c.key.in_(keys)).values(token=token))
+        return Deletion(keys, token)
+
+    def taken(self, deletion: Deletion) -> frozenset[str]:
+        """Those of its keys that no other sweeper has taken meanwhile: look immediately before they are deleted."""
+        with self._reads.connect() as connection:
+            mine = condemned.c.key.in_(deletion.keys) & (condemned.c.token == deletion.token)
+            return frozenset(connection.scalars(sa.select(condemned.c.key).where(mine)))
+
+    def swept(self, deletion: Deletion, gone: Collection[str], failed: Collection[str] = ()) -> int:
+        """Record the end of a deletion; what another sweeper has taken meanwhile is left to it.
+
+        Args:
+            deletion: From `take`.
+            gone: Those of its keys whose bytes were deleted.
+            failed: Those whose bytes may still be there: they are tried again after `PUT_OFF_S`.
+
+        Returns:
+            How many keys are done with.
+        """
+        with self._writes.begin() as connection:
             now = self._clock()
-            rows = [{"key": key, "at": now} for key in connection.scalars(gone)]
-            if rows:
-                connection.execute(sa.insert(swept), rows)
+            mine = condemned.c.token == deletion.token
+            put_off = sa.update(condemned).where(mine, condemned.c.key.in_(list(failed)))
+            done = sa.delete(condemned).where(mine, condemned.c.key.in_(list(gone)))
+            tried = list(connection.scalars(done.returning(condemned.c.key)))
+            deleted = len(tried)
+            tried += connection.scalars(put_off.values(token=None, at=now + PUT_OFF_S).returning(condemned.c.key))
+            if tried:
+                connection.execute(sa.insert(swept), [{"key": key, "at": now} for key in tried])
+        return deleted
 
 
 def mark(connection: sa.Connection) -> int:
@@ -151,9 +225,13 @@ def hold(connection: sa.Connection, holder: str, keys: Collection[str], since: i
         return
     rows = [{"key": key, "holder": holder} for key in sorted(keys)]
     connection.execute(upsert(connection, holds).on_conflict_do_nothing(), rows)  # first: it waits for `_alone`
-    lost = connection.scalars(_LOST, {"keys": list(keys), "since": since}).all()
-    if lost:
-        raise ArtifactsSwept(lost)
+    sought = {"keys": list(keys), "since": since}
+    doomed = connection.execute(_DOOMED, sought).all()
+    if any(row.spare for row in doomed):
+        connection.execute(_SPARE, {"keys": list(keys)})
+        doomed = connection.execute(_DOOMED, sought).all()  # a sweeper may have been faster
+    if doomed:
+        raise ArtifactsSwept({row.key for row in doomed})
 
 
 def _alone(connection: sa.Connection) -> None:
@@ -166,7 +244,7 @@ def _condemn(connection: sa.Connection, keys: set[str], now: float) -> int:
     free = keys - set(connection.scalars(sa.select(holds.c.key).where(holds.c.key.in_(keys))))
     if not free:
         return 0
-    rows = [{"key": key, "at": now} for key in sorted(free)]
+    rows = [{"key": key, "at": now, "token": None} for key in sorted(free)]
     fresh = free - set(connection.scalars(sa.select(condemned.c.key).where(condemned.c.key.in_(free))))
     connection.execute(upsert(connection, condemned).on_conflict_do_nothing(), rows)
     return len(fresh)

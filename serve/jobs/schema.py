@@ -124,7 +124,10 @@ condemned = sa.Table(
     "condemned",
     metadata,
     sa.Column("key", sa.String, primary_key=True),
-    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),  # in the future where its deletion failed: when it is tried again
+    # Of the deletion that is under way; programs that don't know the column delete without one.
+    sa.Column("token", sa.String, server_default="unknown"),
+    sa.Index("condemned_by_age", "at"),
 )
 
 swept = sa.Table(

@@ -1,25 +1,31 @@
 """The sweeper's round: what `retention` condemned is deleted. Whoever holds the sweeper's lock calls it.
 
-A round that is cut off anywhere is finished by the next: what was condemned stays so until it is recorded as swept, and
-deleting twice is deleting once.
+A round that is cut off anywhere is finished by the next: what was taken is taken again until it is recorded as swept,
+and deleting twice is deleting once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Callable, Collection
 
 from serve.jobs.artifacts import ArtifactStore
-from serve.jobs.retention import Retention
+from serve.jobs.retention import Deletion, Retention
+
+log = logging.getLogger(__name__)
 
 
-async def sweep(retention: Retention, artifacts: ArtifactStore, mine: Callable[[], Awaitable[bool]]) -> int:
+async def sweep(retention: Retention, artifacts: ArtifactStore, mine: Callable[[], bool]) -> int:
     """Expire what is due and delete the artifacts that are free to go.
+
+    One that cannot be deleted is put off, and the others go on. A round ends when none of those that it took can be.
 
     Args:
         retention: Of the database.
         artifacts: Are deleted.
-        mine: Keeps the lock, or says that another has it; asked before each batch.
+        mine: Keeps the lock, for longer than a deletion takes, or says that another has it; called in threads, before
+            keys are taken and before they are deleted.
 
     Returns:
         How many artifacts were deleted.
@@ -28,10 +34,22 @@ async def sweep(retention: Retention, artifacts: ArtifactStore, mine: Callable[[
         pass
     await asyncio.to_thread(retention.forget)
     deleted = 0
-    while await mine() and (keys := await asyncio.to_thread(retention.condemned)):
-        await artifacts.delete(keys)
-        await asyncio.to_thread(retention.swept, keys)
-        deleted += len(keys)
+    failed: dict[str, Exception] = {}
+    while await asyncio.to_thread(mine) and (deletion := await asyncio.to_thread(retention.take)).keys:
+
+        def wanted(deletion: Deletion = deletion) -> Collection[str]:
+            return retention.taken(deletion) if mine() else ()  # in this order, so that the lock lasts from here on
+
+        ends = await artifacts.delete(wanted)
+        kept = {key: error for key, error in ends.items() if error is not None}
+        gone = ends.keys() - kept.keys()
+        deleted += await asyncio.to_thread(retention.swept, deletion, gone, kept)
+        failed |= kept
+        if not gone:
+            break
+    if failed:
+        reason = repr(next(iter(failed.values())))
+        log.warning("artifacts cannot be deleted", extra={"artifacts": len(failed), "reason": reason})
     return deleted
 
 
@@ -39,7 +57,7 @@ async def condemn_orphans(retention: Retention, artifacts: ArtifactStore, before
     """Condemn the artifacts that no row holds and that were stored before `before`, for the next `sweep`.
 
     They are what attempts leave behind that did not come to their end, and requests that did not become a job. The age
-    is not what makes this safe (see `retention`): it keeps from refusing those that are about to be held. What writes
+    is not what makes this safe (see `retention`): it keeps from condemning those that are about to be held. What writes
     left that were cut off before then, which nothing can name, is deleted at once.
 
     Args:

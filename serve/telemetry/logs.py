@@ -21,7 +21,7 @@ _CONTEXT = (_request_id, _job_id, _tenant)
 EXTRA = (
     *("request_id", "job_id", "tenant", "attempt"),
     *("method", "route", "status", "seconds"),
-    *("model", "version", "digest", "fault", "reason"),
+    *("model", "version", "digest", "fault", "reason", "artifacts"),
 )
 """Fields of `extra=` that are written. A list of what may be, so that nobody logs a prompt by adding a field."""
 

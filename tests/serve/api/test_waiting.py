@@ -193,12 +193,27 @@ async def test_pictures_that_were_being_deleted_are_stored_again(
         if sweeps:
             sweeps.pop()
             store.retention.condemn(list(spec.keys))
-            store.retention.swept(list(spec.keys))
+            store.retention.swept(store.retention.take(), spec.keys)
         return working(self, tenant, spec, *arguments, **options)
 
     monkeypatch.setattr(JobStore, "submit", robbed)
     assert (await client.post(URL, json={**REQUEST, "controls": [canny()]})).status_code == 200
     assert sweeps == []
+
+
+async def test_pictures_that_are_to_be_deleted_are_kept_for_the_job(
+    client: httpx.AsyncClient, worker: Worker, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweeper died after it condemned them: nobody waits for the next."""
+    working = JobStore.submit
+
+    def condemned(self: JobStore, tenant: str, spec: JobSpec, *arguments: Any, **options: Any) -> Job:
+        assert store.retention.condemn(list(spec.keys)) == 1
+        return working(self, tenant, spec, *arguments, **options)
+
+    monkeypatch.setattr(JobStore, "submit", condemned)
+    assert (await client.post(URL, json={**REQUEST, "controls": [canny()]})).status_code == 200
+    assert store.retention.take().keys == ()
 
 
 async def test_pictures_that_are_deleted_again_and_again_are_503(

@@ -633,7 +633,7 @@ async def test_a_result_whose_bytes_were_swept_is_made_again(platform: Platform,
     job = platform.submit(spec)
     stream = await platform.sampler.streams.get()
     platform.store.retention.condemn(["acme/7.png"])
-    platform.store.retention.swept(["acme/7.png"])
+    platform.store.retention.swept(platform.store.retention.take(), ["acme/7.png"])
     stream.finish()
     (await platform.sampler.streams.get()).finish()
     ended = await platform.ended(job)

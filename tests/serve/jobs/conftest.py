@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from ops.services import Postgres
 from serve.jobs.database import durable, open_database
+from serve.jobs.schema import condemned as condemned_table
 from serve.jobs.schema import metadata
 from serve.jobs.spec import ControlSpec, JobSpec
 from serve.jobs.store import JobStore, ServedModel
@@ -87,6 +88,30 @@ def engine(database_url: str) -> Iterator[sa.Engine]:
 @pytest.fixture
 def store(engine: sa.Engine, clock: Clock) -> JobStore:
     return JobStore(engine, clock)
+
+
+@pytest.fixture
+def condemned(engine: sa.Engine) -> Callable[[], set[str]]:
+    """Keys that are to be deleted, or are being."""
+
+    def condemned() -> set[str]:
+        with engine.connect() as connection:
+            return set(connection.scalars(sa.select(condemned_table.c.key)))
+
+    return condemned
+
+
+@pytest.fixture
+def sweep_away(store: JobStore) -> Callable[..., None]:
+    """Do what a sweeper does with keys that nothing holds."""
+
+    def sweep_away(*keys: str) -> None:
+        store.retention.condemn(keys)
+        deletion = store.retention.take()
+        assert set(keys) <= set(deletion.keys)
+        store.retention.swept(deletion, keys)
+
+    return sweep_away
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import obstore
 import pytest
+from obstore.exceptions import GenericError
 
 from ops.services import Azurite, Missing
 from serve.errors import NotFound
@@ -145,7 +146,7 @@ async def test_what_else_lies_there_is_not_listed(tmp_path):
 
 async def test_what_was_deleted_is_not_found_and_can_be_stored_again(artifacts):
     key, other = await artifacts.put("demo", b"pixels", ".png"), await artifacts.put("demo", b"other", ".png")
-    await artifacts.delete([key])
+    assert await artifacts.delete(lambda: [key]) == {key: None}
     assert await listed(artifacts) == {other: 5}
     with pytest.raises(NotFound):
         await artifacts.get(key, "demo")
@@ -154,7 +155,18 @@ async def test_what_was_deleted_is_not_found_and_can_be_stored_again(artifacts):
 
 
 async def test_deleting_what_is_not_there_is_fine(artifacts):
-    await artifacts.delete([KEY])
+    assert await artifacts.delete(lambda: [KEY]) == {KEY: None}
+
+
+@pytest.mark.azurite
+async def test_a_blob_that_somebody_has_leased_keeps_no_other_from_being_deleted(azurite):
+    azurite.make_container("leased")
+    artifacts = ArtifactStore.open("az://leased", azurite.options)
+    keys = [await artifacts.put("demo", data, ".png") for data in (b"a", b"b", b"c")]
+    azurite.lease("leased", keys[1])
+    ends = await artifacts.delete(lambda: keys)
+    assert [ends[key] is None for key in keys] == [True, False, True]
+    assert list(await listed(artifacts)) == [keys[1]]
 
 
 async def test_what_a_cut_off_write_left_is_deleted_when_it_is_old(tmp_path):
@@ -176,7 +188,7 @@ async def test_only_artifacts_are_deleted(tmp_path):
     artifacts = ArtifactStore.open((tmp_path / "store").as_uri())
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "store" / "notes.txt").write_text("mine")
-    await artifacts.delete(["notes.txt", "../notes.txt", str(tmp_path / "notes.txt")])
+    await artifacts.delete(lambda: ["notes.txt", "../notes.txt", str(tmp_path / "notes.txt")])
     assert [path.name for path in tmp_path.rglob("*.txt")] == ["notes.txt", "notes.txt"]
 
 
@@ -214,7 +226,7 @@ async def test_a_disk_has_room_again_after_what_filled_it_was_deleted(tiny_disk)
     large = await artifacts.put("demo", b"x" * 40_000, ".png")
     with pytest.raises(StoreUnavailable):
         await artifacts.put("demo", b"y" * 40_000, ".png")
-    await artifacts.delete([large])
+    await artifacts.delete(lambda: [large])
     assert await artifacts.get(await artifacts.put("demo", b"y" * 40_000, ".png"), "demo") == b"y" * 40_000
 
 
@@ -234,9 +246,10 @@ async def test_a_blob_service_that_is_away_is_told_and_found_again(own_azurite):
         artifacts = ArtifactStore.open("az://mine", azurite.options)
         await artifacts.put("demo", b"pixels", ".png")
         azurite.stop()
-        for call in (artifacts.put("demo", b"more", ".png"), artifacts.get(KEY, "demo"), artifacts.delete([KEY])):
+        for call in (artifacts.put("demo", b"more", ".png"), artifacts.get(KEY, "demo")):
             with pytest.raises(StoreUnavailable):
                 await call
+        assert isinstance((await artifacts.delete(lambda: [KEY]))[KEY], GenericError)
         azurite.start()
         azurite.make_container("mine")
         await artifacts.put("demo", b"pixels", ".png")

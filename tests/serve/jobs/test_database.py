@@ -179,7 +179,7 @@ def test_a_database_without_tables_has_no_platform(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("version", "told"), [("2", "tables of version 2, and this program's are 3"), ("99", "knows up to 3")]
+    ("version", "told"), [("2", "tables of version 2, and this program's are 4"), ("99", "knows up to 4")]
 )
 def test_a_look_changes_no_tables_of_another_version(sqlite_engine, version, told):
     with durable(sqlite_engine).begin() as connection:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -99,6 +101,47 @@ def test_writers_of_equal_bytes_do_not_disturb_each_other(tmp_path: Path, folder
             done.result()
     assert [path.name for path in (tmp_path / "demo/ab").iterdir()] == ["ab.png"]
     assert (tmp_path / KEY).stat().st_size == 100_000
+
+
+# Deletion
+
+
+def test_what_cannot_be_deleted_keeps_no_other(tmp_path: Path, folder: Folder) -> None:
+    keys = [f"demo/ab/{name}.png" for name in "abc"]
+    for key in (keys[0], keys[2]):
+        folder.put(key, b"pixels")
+    (tmp_path / keys[1]).mkdir()
+    ends = folder.delete(lambda: keys)
+    assert [type(ends[key]) for key in keys] == [type(None), IsADirectoryError, type(None)]
+    assert [path.name for path in (tmp_path / "demo/ab").iterdir()] == ["b.png"]
+
+
+def test_one_process_deletes_at_a_time(tmp_path: Path, folder: Folder) -> None:
+    folder.put(KEY, b"pixels")
+
+    def meanwhile() -> list[str]:
+        with pytest.raises(BlockingIOError):
+            Folder(tmp_path).delete(lambda: [KEY])
+        assert (tmp_path / KEY).exists()
+        return [KEY]
+
+    assert folder.delete(meanwhile) == {KEY: None}
+
+
+def test_a_process_that_stands_still_keeps_others_from_deleting_until_it_ends(tmp_path: Path, folder: Folder) -> None:
+    program = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom serve.jobs.folder import Folder\n"
+        "Folder(Path(sys.argv[1])).delete(lambda: os.kill(os.getpid(), signal.SIGSTOP))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, tmp_path])
+    try:
+        assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+        with pytest.raises(BlockingIOError):
+            folder.delete(lambda: [KEY])
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert folder.delete(lambda: [KEY]) == {KEY: None}
 
 
 # A power cut: what a copy of the device has, taken while the file system is in use.

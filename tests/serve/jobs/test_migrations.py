@@ -19,7 +19,7 @@ from serve.jobs.schema import metadata
 from serve.jobs.store import WEEK_S, JobResult, JobStore, StoredImage, StoredMap
 from serve.jobs.usage import Used
 
-HEAD = "3"
+HEAD = "4"
 RESULT = JobResult(
     images=(StoredImage("demo/a.png", 7, 256, 192), StoredImage("demo/b.png", 8, 256, 192)),
     control_maps=(StoredMap("demo/map.png", "canny", 0),),
@@ -162,7 +162,7 @@ def test_a_database_of_before_alembic_is_taken_over(fresh, filled, fresh_url):
 def test_a_newer_database_is_refused_and_left_alone(fresh, fresh_url):
     with durable(fresh).begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '99'")
-    with pytest.raises(SchemaMismatch, match=r"version 99, this program knows up to 3"):
+    with pytest.raises(SchemaMismatch, match=r"version 99, this program knows up to 4"):
         open_database(fresh_url)
     assert current(fresh) == "99"
 

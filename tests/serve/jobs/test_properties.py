@@ -1,7 +1,7 @@
 """Any interleaving of clients, workers, deaths and the sweeper leaves the books in order.
 
 Workers keep every lease they ever had and write with it at any later time; the clock jumps past leases. What must hold
-is compared after every step with a model of a dozen lines.
+is compared after every step with a model of a dozen lines. Sweepers, likewise, end what they took at any later time.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 
 from serve.jobs.database import soft
 from serve.jobs.job import TERMINAL, Lease
-from serve.jobs.retention import ArtifactsSwept
-from serve.jobs.schema import deliveries, events, holds, jobs, usage
+from serve.jobs.retention import ArtifactsSwept, Deletion
+from serve.jobs.schema import condemned, deliveries, events, holds, jobs, usage
 from serve.jobs.store import JobResult, JobStore, LeaseLost, StoredImage
 
 LEASE_S = 10.0
@@ -30,6 +30,7 @@ class Books(RuleBasedStateMachine):
 
     leases = Bundle("leases")
     ids = Bundle("ids")
+    deletions = Bundle("deletions")
 
     store: JobStore
     engine: sa.Engine
@@ -43,9 +44,13 @@ class Books(RuleBasedStateMachine):
         self.submitted = 0
 
     @rule(target=ids)
-    def submit(self) -> str:
+    def submit(self) -> object:
+        try:
+            job = self.make(self.store, self.submitted + 1)
+        except ArtifactsSwept:
+            return multiple()
         self.submitted += 1
-        return self.make(self.store, self.submitted)
+        return job
 
     @rule(target=leases, owner=st.sampled_from("ab"), limit=st.integers(1, 3))
     def claim(self, owner: str, limit: int) -> object:
@@ -99,12 +104,26 @@ class Books(RuleBasedStateMachine):
             assert self.store.deliveries.delivered(delivery)
 
     @rule()
-    def sweep(self) -> None:
+    def expire(self) -> None:
         self.store.retention.expire()
-        keys = self.store.retention.condemned()
+
+    @rule(target=deletions, limit=st.integers(1, 3))
+    def take(self, limit: int) -> Deletion:
+        return self.store.retention.take(limit)
+
+    @rule(deletion=deletions, fails=st.booleans())
+    def sweep(self, deletion: Deletion, fails: bool) -> None:
+        """Of any sweeper, however long ago it took the keys."""
+        keys = self.store.retention.taken(deletion)
+        swept = self.store.retention.swept(deletion, () if fails else deletion.keys, deletion.keys if fails else ())
+        assert swept == (0 if fails else len(keys))
+
+    @invariant()
+    def nothing_that_is_held_may_be_deleted(self) -> None:
         with self.engine.connect() as connection:
-            assert connection.scalars(sa.select(holds.c.key).where(holds.c.key.in_(keys))).all() == []
-        self.store.retention.swept(keys)
+            assert (
+                connection.scalars(sa.select(holds.c.key).join(condemned, condemned.c.key == holds.c.key)).all() == []
+            )
 
     @invariant()
     def the_books_are_in_order(self) -> None:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import contextlib
 import pickle
 import threading
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from serve.jobs.retention import KEPT_S, ArtifactsSwept
+from serve.jobs.database import durable
+from serve.jobs.retention import KEPT_S, PUT_OFF_S, ArtifactsSwept
 from serve.jobs.store import WEEK_S, JobResult, JobStore, StoredImage, StoredMap
 
 INPUT = "demo/in.png"
@@ -71,35 +75,66 @@ def test_what_expires_is_bounded_each_time(store, submit, clock):
     assert [store.retention.expire(limit=2) for _ in range(4)] == [2, 2, 1, 0]
 
 
-def test_the_artifacts_that_only_it_held_are_condemned(store, made, clock):
+def test_the_artifacts_that_only_it_held_are_condemned(store, made, clock, condemned):
     made()
     clock.advance(WEEK_S)
     store.retention.expire()
-    assert set(store.retention.condemned()) == OUTPUTS | {INPUT}
+    assert condemned() == OUTPUTS | {INPUT}
 
 
-def test_those_that_another_job_holds_are_not(store, made, submit, clock):
+def test_those_that_another_job_holds_are_not(store, made, submit, clock, condemned):
     made()
     clock.advance(WEEK_S)
     submit()  # of the same picture
     store.retention.expire()
-    assert set(store.retention.condemned()) == OUTPUTS
+    assert condemned() == OUTPUTS
 
 
 # Orphans
 
 
-def test_what_nothing_holds_can_be_condemned(store, made):
+def test_what_nothing_holds_can_be_condemned(store, made, condemned):
     made()
     assert store.retention.condemn([INPUT, "demo/a.png", "demo/orphan.png"]) == 1
-    assert store.retention.condemned() == ["demo/orphan.png"]
+    assert condemned() == {"demo/orphan.png"}
     assert store.retention.condemn(["demo/orphan.png"]) == 0
 
 
-def test_what_was_swept_is_not_condemned_any_more(store):
+def test_what_was_swept_is_not_condemned_any_more(store, condemned):
     store.retention.condemn(["demo/x.png", "demo/y.png"])
-    store.retention.swept(["demo/x.png"])
-    assert store.retention.condemned() == ["demo/y.png"]
+    deletion = store.retention.take()
+    assert store.retention.swept(deletion, ["demo/x.png"]) == 1
+    assert condemned() == {"demo/y.png"}
+
+
+# Deletions
+
+
+def test_the_oldest_are_deleted_first_and_some_at_a_time(store, clock):
+    for name in "cab":
+        store.retention.condemn([f"demo/{name}.png"])
+        clock.advance(1)
+    assert set(store.retention.take(limit=2).keys) == {"demo/c.png", "demo/a.png"}
+
+
+def test_what_a_sweeper_left_that_stopped_is_the_next_ones(store, condemned):
+    store.retention.condemn([INPUT])
+    stopped, following = store.retention.take(), store.retention.take()
+    assert (stopped.keys, following.keys) == ((INPUT,), (INPUT,))
+    assert store.retention.taken(stopped) == set()
+    assert store.retention.taken(following) == {INPUT}
+    assert store.retention.swept(stopped, [INPUT]) == 0
+    assert condemned() == {INPUT}
+    assert store.retention.swept(following, [INPUT]) == 1
+
+
+def test_what_could_not_be_deleted_is_tried_again_later(store, clock, condemned):
+    store.retention.condemn(["demo/stuck.png", "demo/x.png"])
+    assert store.retention.swept(store.retention.take(), ["demo/x.png"], ["demo/stuck.png"]) == 1
+    assert condemned() == {"demo/stuck.png"}
+    assert store.retention.take().keys == ()
+    clock.advance(PUT_OFF_S)
+    assert store.retention.take().keys == ("demo/stuck.png",)
 
 
 # The race of a put with a deletion: see the module's words. P is the put, D the deletion, H the hold's transaction.
@@ -110,26 +145,72 @@ def test_a_hold_before_the_condemnation_keeps_the_bytes(store, submit):
     assert store.retention.condemn([INPUT]) == 0
 
 
-def test_a_hold_on_what_is_condemned_is_refused_and_leaves_no_job(store, submit):
+def test_a_hold_on_what_is_condemned_keeps_the_bytes_and_waits_for_no_sweeper(store, submit, condemned):
+    mark = store.retention.mark()
+    store.retention.condemn([INPUT, "demo/x.png"])
+    submit(mark=mark)
+    assert condemned() == {"demo/x.png"}
+    assert store.retention.take().keys == ("demo/x.png",)
+
+
+def test_a_result_that_is_condemned_is_held_by_the_first_attempt(store, submit, claim_one, condemned):
+    submit()
+    lease = claim_one()
+    store.retention.condemn(OUTPUTS)
+    store.succeed(lease, RESULT)
+    assert condemned() == set()
+
+
+def test_a_hold_on_what_is_being_deleted_is_refused_and_leaves_no_job(store, submit):
     mark = store.retention.mark()
     store.retention.condemn([INPUT])
+    store.retention.take()
     with pytest.raises(ArtifactsSwept) as refused:
         submit(mark=mark)
     assert refused.value.keys == {INPUT}
     assert store.page("demo").jobs == ()
 
 
-def test_a_hold_on_what_was_put_before_it_was_deleted_is_refused(store, submit):
-    mark = store.retention.mark()  # then P, then D
+def test_who_is_refused_for_one_key_takes_no_other_from_the_sweeper(store, submit, claim_one, condemned):
+    submit()
+    lease = claim_one()
+    store.retention.condemn(["demo/a.png"])
+    store.retention.take()
+    store.retention.condemn(["demo/b.png"])
+    with pytest.raises(ArtifactsSwept) as refused:
+        store.succeed(lease, RESULT)
+    assert refused.value.keys == {"demo/a.png"}
+    assert condemned() == {"demo/a.png", "demo/b.png"}
+
+
+def test_what_a_sweeper_of_0_1_may_be_deleting_is_refused(store, submit, engine):
+    """It does not say what it has taken: its rows have no token."""
+    with durable(engine).begin() as connection:
+        connection.exec_driver_sql(f"INSERT INTO condemned (key, at) VALUES ('{INPUT}', 1)")
+    with pytest.raises(ArtifactsSwept):
+        submit(mark=store.retention.mark())
+    assert store.retention.take().keys == (INPUT,)
+
+
+def test_a_hold_on_what_could_not_be_deleted_keeps_what_was_put_since(store, submit, condemned):
+    mark = store.retention.mark()
     store.retention.condemn([INPUT])
-    store.retention.swept([INPUT])
+    store.retention.swept(store.retention.take(), [], [INPUT])
+    with pytest.raises(ArtifactsSwept):  # the bytes may be gone though it was said that they are not
+        submit(mark=mark)
+    submit(mark=store.retention.mark())
+    assert condemned() == set()
+
+
+def test_a_hold_on_what_was_put_before_it_was_deleted_is_refused(store, submit, sweep_away):
+    mark = store.retention.mark()  # then P, then D
+    sweep_away(INPUT)
     with pytest.raises(ArtifactsSwept):
         submit(mark=mark)
 
 
-def test_a_hold_on_what_was_put_after_it_was_deleted_is_fine(store, submit):
-    store.retention.condemn([INPUT])
-    store.retention.swept([INPUT])
+def test_a_hold_on_what_was_put_after_it_was_deleted_is_fine(store, submit, sweep_away):
+    sweep_away(INPUT)
     job = submit(mark=store.retention.mark())
     assert store.get(job.id) == job
     assert store.retention.condemn([INPUT]) == 0
@@ -137,15 +218,14 @@ def test_a_hold_on_what_was_put_after_it_was_deleted_is_fine(store, submit):
 
 def test_the_deletion_of_other_artifacts_refuses_nothing(store, submit):
     store.retention.condemn(["demo/x.png", "demo/y.png"])
-    store.retention.swept(["demo/x.png"])
+    store.retention.swept(store.retention.take(), ["demo/x.png"])
     submit(mark=0)
 
 
-def test_a_result_that_may_be_gone_again_is_refused_and_the_job_runs_on(store, submit, claim_one, engine):
+def test_a_result_that_may_be_gone_again_is_refused_and_the_job_runs_on(store, submit, claim_one, engine, sweep_away):
     job = submit()
     lease = claim_one()
-    store.retention.condemn(["demo/a.png"])
-    store.retention.swept(["demo/a.png"])
+    sweep_away("demo/a.png")
     with pytest.raises(ArtifactsSwept):
         store.succeed(lease, RESULT)
     assert store.get(job.id).state == "running"
@@ -153,20 +233,18 @@ def test_a_result_that_may_be_gone_again_is_refused_and_the_job_runs_on(store, s
     assert store.events(job.id)[-1].kind == "started"
 
 
-def test_the_next_attempt_puts_it_again_and_is_fine(store, submit, claim_one):
+def test_the_next_attempt_puts_it_again_and_is_fine(store, submit, claim_one, sweep_away):
     job = submit()
     lease = claim_one()
-    store.retention.condemn(["demo/a.png"])
-    store.retention.swept(["demo/a.png"])
+    sweep_away("demo/a.png")
     store.retry(lease, {"type": "overloaded"})
     store.succeed(claim_one(), RESULT)
     assert store.get(job.id).result == RESULT
 
 
-def test_sweeps_are_remembered_for_longer_than_any_request_takes(store, submit, clock):
+def test_sweeps_are_remembered_for_longer_than_any_request_takes(store, submit, clock, sweep_away):
     mark = store.retention.mark()
-    store.retention.condemn([INPUT])
-    store.retention.swept([INPUT])
+    sweep_away(INPUT)
     clock.advance(KEPT_S - 2)
     store.retention.forget()
     with pytest.raises(ArtifactsSwept):
@@ -176,11 +254,10 @@ def test_sweeps_are_remembered_for_longer_than_any_request_takes(store, submit, 
     assert store.retention.mark() == 0
 
 
-def test_marks_only_grow_though_sweeps_are_forgotten(store, submit, clock):
+def test_marks_only_grow_though_sweeps_are_forgotten(store, submit, clock, sweep_away):
     for _ in range(3):
         mark = store.retention.mark()
-        store.retention.condemn([INPUT])
-        store.retention.swept([INPUT])
+        sweep_away(INPUT)
         with pytest.raises(ArtifactsSwept):
             submit(mark=mark)
         clock.advance(KEPT_S)
@@ -193,28 +270,60 @@ def test_being_refused_can_cross_processes():
     assert error.status == 503
 
 
-def test_holds_and_condemnations_at_once_never_both_win(engine, spec, model):
-    """Each round one thread submits a job on a key while another condemns it: one of the two must be refused."""
-    store = JobStore(engine)
-    control = spec.controls[0]
-    outcomes = []
-    for n in range(25):
-        key = f"demo/{n}.png"
-        wanted = replace(spec, controls=(replace(control, images=(key,)),))
-        barrier, held = threading.Barrier(2), []
+def together(*calls: Callable[[], object]) -> None:
+    """Call in threads that begin at once; what one raises is its own."""
+    barrier = threading.Barrier(len(calls))
 
-        def submit(wanted=wanted, barrier=barrier, held=held) -> None:
-            barrier.wait()
-            try:
-                store.submit("demo", wanted, model)
-                held.append(True)
-            except ArtifactsSwept:
-                held.append(False)
-
-        thread = threading.Thread(target=submit)
-        thread.start()
+    def run(call: Callable[[], object]) -> None:
         barrier.wait()
-        condemned = store.retention.condemn([key])
+        with contextlib.suppress(ArtifactsSwept):
+            call()
+
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
         thread.join()
-        outcomes.append((held[0], condemned))
-    assert set(outcomes) <= {(True, 0), (False, 1)}
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["condemned before", "condemned meanwhile"])
+def test_holds_and_deletions_at_once_never_both_win(engine, spec, model, before):
+    """Each round one thread submits a job on a key while another takes it to delete it: one of the two has nothing."""
+    store = JobStore(engine)
+    for n in range(15):
+        key = f"demo/{n}.png"
+        wanted = replace(spec, controls=(replace(spec.controls[0], images=(key,)),))
+        jobs, taken = [], []
+        if before:
+            store.retention.condemn([key])
+
+        def submit(wanted=wanted, jobs=jobs):
+            jobs.append(store.submit("demo", wanted, model))
+
+        def delete(key=key, taken=taken):
+            if not before:
+                store.retention.condemn([key])
+            taken.append(store.retention.take())
+
+        together(submit, delete)
+        (deletion,) = taken
+        assert (len(jobs), deletion.keys) in [(1, ()), (0, (key,))]
+        store.retention.swept(deletion, deletion.keys)
+
+
+def test_two_jobs_at_once_keep_what_is_condemned(engine, spec, model, condemned):
+    store = JobStore(engine)
+    keys = [f"demo/{n}.png" for n in range(4)]
+    for _ in range(10):
+        store.retention.condemn(keys)
+        both = [replace(spec, controls=(replace(spec.controls[0], images=tuple(way)),)) for way in (keys, keys[::-1])]
+        jobs = []
+
+        def submit(wanted, jobs=jobs):
+            jobs.append(store.submit("demo", wanted, model))
+
+        together(*(partial(submit, wanted) for wanted in both))
+        assert (len(jobs), condemned()) == (2, set())
+        for job in jobs:
+            store.request_cancel(job.id, "demo")
+        JobStore(engine, clock=lambda: 1e11).retention.expire()
