@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse
 
 from serve.api.context import Context
 from serve.api.descriptions import parameters
-from serve.errors import Gone, Internal, NotAcceptable
+from serve.errors import Gone, Internal, NotAcceptable, NotFound
 from serve.jobs.store import Job, JobResult, StoredImage, StoredMap
 
 JSON, PNG, ZIP = "application/json", "image/png", "application/zip"
@@ -43,8 +43,8 @@ class Finished:
             raise Gone(f"The result of the job {job.id} has expired.")
         if job.result is None:
             raise Internal(f"The job {job.id} succeeded without a result.")
-        images = [await context.artifacts.get(image.key, job.tenant) for image in job.result.images]
-        maps = [await context.artifacts.get(control_map.key, job.tenant) for control_map in job.result.control_maps]
+        images = [await stored(context, job, image.key) for image in job.result.images]
+        maps = [await stored(context, job, control_map.key) for control_map in job.result.control_maps]
         return cls(job, job.result, images, maps)
 
     @property
@@ -61,6 +61,22 @@ class Finished:
             names.append(f"control/{kind}.png" if many[kind] == 1 else f"control/{kind}_{seen[kind]}.png")
             seen[kind] += 1
         return names
+
+
+async def stored(context: Context, job: Job, key: str) -> bytes:
+    """An artifact that a job's row named when it was read.
+
+    Raises:
+        Gone: It has expired since.
+        NotFound: It is not there, or damaged.
+    """
+    try:
+        return await context.artifacts.get(key, job.tenant)
+    except NotFound:
+        now = await to_thread.run_sync(context.store.get, job.id)
+        if now is None or now.expired_at is None:
+            raise
+        raise Gone(f"The result of the job {job.id} has expired.") from None
 
 
 def choose(accept: str | None, offers: Sequence[str] = (JSON, PNG, ZIP)) -> str:

@@ -32,7 +32,7 @@ async def get_image(k: Index, job: OwnJob, context: InContext) -> Response:
     image = (await to_thread.run_sync(Made.by, context.store, job)).images.get(k)
     if image is None:
         _absent(job, "image", k, job.spec.n)
-    data = await context.artifacts.get(image.key, job.tenant)
+    data = await answers.stored(context, job, image.key)
     return answers.one_png(data, job, {"X-Seed": str(image.seed)})
 
 
@@ -42,7 +42,7 @@ async def get_control_map(k: Index, job: OwnJob, context: InContext) -> Response
     maps = (await to_thread.run_sync(Made.by, context.store, job)).maps
     if k >= len(maps):
         _absent(job, "control map", k, sum(len(control.images) for control in job.spec.controls))
-    data = await context.artifacts.get(maps[k].key, job.tenant)
+    data = await answers.stored(context, job, maps[k].key)
     return answers.one_png(data, job, {"X-Map-ID": map_id(maps[k].key)})
 
 

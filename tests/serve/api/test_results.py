@@ -119,6 +119,31 @@ async def test_what_has_expired_is_410(client: httpx.AsyncClient, store: JobStor
     assert problem_of(await client.get(f"{done}{path}"), 410)["type"] == "/problems/expired"
 
 
+@pytest.mark.parametrize("path", PATHS)
+async def test_what_expires_while_it_is_asked_for_is_410(
+    client: httpx.AsyncClient, store: JobStore, done: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the row and the one at the bytes a sweeper takes them."""
+    reading = ArtifactStore.get
+
+    async def late(self: ArtifactStore, key: str, tenant: str) -> bytes:
+        JobStore(store._reads, clock=lambda: 4e9).retention.expire()
+        await self.delete(lambda: [key])
+        return await reading(self, key, tenant)
+
+    monkeypatch.setattr(ArtifactStore, "get", late)
+    assert problem_of(await client.get(f"{done}{path}"), 410)["type"] == "/problems/expired"
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_what_is_kept_and_not_there_is_404(
+    client: httpx.AsyncClient, artifacts: ArtifactStore, done: str, path: str
+) -> None:
+    keys = [one.key async for found in artifacts.list() for one in found]
+    await artifacts.delete(lambda: keys)
+    problem_of(await client.get(f"{done}{path}"), 404)
+
+
 async def test_a_job_whose_result_expired_is_still_known(client: httpx.AsyncClient, store: JobStore, done: str) -> None:
     JobStore(store._reads, clock=lambda: 4e9).retention.expire()
     job = (await client.get(done)).json()
