@@ -63,8 +63,14 @@ class Postgres:
         """SQLAlchemy URL of a database."""
         return f"postgresql+psycopg://postgres@/{database}?host={self.folder}"
 
-    def start(self) -> None:
-        """Start, and wait until it answers. It ends with the *thread* that calls this: that is, the main one."""
+    def start(self, *, standby: bool = False) -> None:
+        """Start, and wait until it answers. It ends with the *thread* that calls this: that is, the main one.
+
+        Args:
+            standby: As a standby, which refuses writes and LISTEN until `promote`.
+        """
+        if standby:
+            (self.folder / "data" / "standby.signal").touch()
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": self.folder,
@@ -87,6 +93,10 @@ class Postgres:
             if self._server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"PostgreSQL did not start: {(self.folder / 'server.log').read_text()}")
             time.sleep(0.02)
+
+    def promote(self) -> None:
+        """Make the primary of a standby, and wait until it is."""
+        self._run("pg_ctl", "promote")
 
     def stop(self, *, crash: bool = False) -> None:
         """Stop it: sessions are cut off in order, or as a crash would."""

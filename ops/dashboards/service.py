@@ -153,6 +153,12 @@ SERVICE = Board(
                     ("sum by (job) (rate(cn_store_errors_total[$__rate_interval]))", "{{job}}"),
                 ),
                 panel(
+                    "The database's signals are cut off",
+                    "For how long a dispatcher has not heard of changes: it looks every second instead.",
+                    "s",
+                    ("max(cn_signals_cut_off_seconds)", "cut off"),
+                ),
+                panel(
                     "Attempts to tell webhooks",
                     "failed is the receiver's: it is tried again.",
                     "ops",

@@ -101,7 +101,9 @@ class Dispatcher:
             self._metrics.webhook,
             self._tracing,
         )
-        self._gauges = Gauges(self._store, Keys(database, time.time), self._reconciler, self._metrics, settings.model)
+        self._gauges = Gauges(
+            self._store, Keys(database, time.time), self._reconciler, self._signals, self._metrics, settings.model
+        )
         loops = {
             "claim": self._claim,
             "fleet": self._fleet.loop,

@@ -7,6 +7,7 @@ import logging
 from typing import get_args
 
 from serve.jobs.database import StoreUnavailable
+from serve.jobs.signals import Signals
 from serve.jobs.store import READY, JobStore
 from serve.registry.reconciler import Reconciler, Stage
 from serve.telemetry import DispatcherMetrics
@@ -24,22 +25,31 @@ class Gauges:
         store: Looked at.
         keys: Looked at.
         reconciler: Says what keeps the champion from being served.
+        signals: Say for how long they have been cut off.
         metrics: Told.
         model: The name of the registered model.
     """
 
     def __init__(
-        self, store: JobStore, keys: Keys, reconciler: Reconciler, metrics: DispatcherMetrics, model: str
+        self,
+        store: JobStore,
+        keys: Keys,
+        reconciler: Reconciler,
+        signals: Signals,
+        metrics: DispatcherMetrics,
+        model: str,
     ) -> None:
         self._store = store
         self._keys = keys
         self._reconciler = reconciler
+        self._signals = signals
         self._metrics = metrics
         self._model = model
 
     async def loop(self) -> None:
         """Look, for ever."""
         while True:
+            self._metrics.cut_off(self._signals.cut_off_s)
             self._metrics.fault(self._reconciler.status.fault, get_args(Stage))
             try:
                 await asyncio.to_thread(self.look)

@@ -19,11 +19,15 @@ import sqlite3
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
 from serve.jobs.database import POSTGRES_OPTIONS
+
+if TYPE_CHECKING:
+    import psycopg
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +39,10 @@ BRISK_S, LIVELY_S = 0.002, 1.0
 nothing follows."""
 
 RECONNECT_S = (0.1, 2.0)
-"""Seconds between tries to reach a PostgreSQL server that is away: at first, at most."""
+"""Seconds between tries to watch a database that can't be watched: at first, at most."""
+
+HEARD_WITHIN_S = 5.0
+"""Seconds in which a PostgreSQL listener must hear a NOTIFY of its own."""
 
 _CHANNEL = "serve_jobs"
 
@@ -46,14 +53,28 @@ class Signals(ABC):
     def __init__(self) -> None:
         self._generation = 0
         self._waiters: set[asyncio.Future[None]] = set()
+        self._closed = False
+        self._cut_off_at: float | None = None
+        self._pause = RECONNECT_S[0]
 
     @property
     def generation(self) -> int:
         """Grows with every change noticed; read it *before* looking at the store."""
         return self._generation
 
+    @property
+    def cut_off_s(self) -> float:
+        """Seconds for which changes have not been noticed because of an error; 0 while they are, or nobody waited."""
+        return 0.0 if self._cut_off_at is None else time.monotonic() - self._cut_off_at
+
     async def changed(self, generation: int, timeout: float | None = None) -> bool:
-        """Wait for a change after `generation`; False after `timeout` seconds without one."""
+        """Wait for a change after `generation`; False after `timeout` seconds without one.
+
+        Raises:
+            RuntimeError: `close` was called.
+        """
+        if self._closed:
+            raise _closed()
         self._watch()
         if generation != self._generation:
             return True
@@ -74,9 +95,17 @@ class Signals(ABC):
             yield
             await self.changed(seen, every)
 
-    @abstractmethod
     def close(self) -> None:
-        """Stop watching; whoever still waits gets a `RuntimeError`."""
+        """Stop watching; whoever waits, now or later, gets a `RuntimeError`."""
+        self._closed = True
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(_closed())
+        self._stop()
+
+    @abstractmethod
+    def _stop(self) -> None:
+        """Let go of the database."""
 
     @abstractmethod
     def _watch(self) -> None:
@@ -84,16 +113,26 @@ class Signals(ABC):
 
     def _change(self) -> None:
         self._generation += 1
-        self._wake()
-
-    def _wake(self, error: Exception | None = None) -> None:
         for waiter in self._waiters:
-            if waiter.done():
-                continue
-            if error is None:
+            if not waiter.done():
                 waiter.set_result(None)
-            else:
-                waiter.set_exception(error)
+
+    def _lost(self, error: Exception) -> float:
+        """Changes are not noticed any more; seconds until the next try."""
+        if self._cut_off_at is None:
+            self._cut_off_at = time.monotonic()
+        log.warning("the database's signals are cut off: %r", error)
+        pause, self._pause = self._pause, min(2 * self._pause, RECONNECT_S[1])
+        return pause
+
+    def _found(self) -> None:
+        """Changes are noticed from now on; which were missed is not known, so everybody is woken."""
+        self._cut_off_at, self._pause = None, RECONNECT_S[0]
+        self._change()
+
+
+def _closed() -> RuntimeError:
+    return RuntimeError("signals are closed")
 
 
 async def first(*waits: Coroutine[Any, Any, object]) -> None:
@@ -132,56 +171,68 @@ class SqliteSignals(Signals):
 
     def __init__(self, engine: sa.Engine) -> None:
         super().__init__()
-        self._connection = sqlite3.connect(
-            str(engine.url.database), isolation_level=None, timeout=0, check_same_thread=False
-        )
+        # A file that is away must not be made anew, empty, by whoever only looks.
+        self._file = f"file:{quote(str(engine.url.database))}?mode=rw"
+        self._connection: sqlite3.Connection | None = None
         self._version = 0
         self._brisk_until = self._changed_at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self._poll()
 
-    def close(self) -> None:
-        """Stop polling; whoever still waits gets a `RuntimeError`."""
-        self._wake(RuntimeError("signals are closed"))
+    def _stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._connection.close()
+        self._disconnect()
 
     def _watch(self) -> None:
         if self._timer is None:  # nobody looked for a while
-            self._poll()
-            pause = BRISK_S if time.monotonic() < self._brisk_until else POLL_S
-            self._timer = asyncio.get_running_loop().call_later(pause, self._tick)
+            self._timer = asyncio.get_running_loop().call_later(self._poll(), self._tick)
 
     def _tick(self) -> None:
         self._timer = None
-        if not self._waiters:
-            return
-        try:
+        if self._waiters or self._cut_off_at is not None:
             self._watch()
-        except sqlite3.Error as error:  # a poller that dies in silence would leave everyone waiting
-            self._wake(error)
 
-    def _poll(self) -> None:
+    def _poll(self) -> float:
+        """Look once; seconds until the next look."""
         try:
-            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-            return  # the log is being recovered or reset: look again at the next tick
-        if version != self._version:
-            now = time.monotonic()
+            version = self._read()
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                return POLL_S  # the log is being recovered or reset
+            self._disconnect()
+            return self._lost(error)
+        now = time.monotonic()
+        if self._cut_off_at is not None:  # a new connection counts anew
+            self._found()
+        elif version != self._version:
             if now - self._changed_at < LIVELY_S:
                 self._brisk_until = now + LIVELY_S
-            self._version, self._changed_at = version, now
+            self._changed_at = now
             self._change()
+        self._version = version
+        return BRISK_S if now < self._brisk_until else POLL_S
+
+    def _read(self) -> int:
+        if self._connection is None:
+            self._connection = sqlite3.connect(
+                self._file, uri=True, isolation_level=None, timeout=0, check_same_thread=False
+            )
+        version: int
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        return version
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 class PostgresSignals(Signals):
     """LISTEN, on a connection of its own for all waiters of this process, from the first wait on.
 
     What happened while nobody listened is not known, so everybody is woken when the connection is made: at first, and
-    again after the server was away.
+    again after the server was away, or was a standby for a while.
 
     Args:
         engine: Names the database; its pool is not used.
@@ -192,34 +243,41 @@ class PostgresSignals(Signals):
         self._address: dict[str, Any] = {**engine.dialect.create_connect_args(engine.url)[1], **POSTGRES_OPTIONS}
         self._task: asyncio.Task[None] | None = None
 
-    def close(self) -> None:
-        """Stop listening; whoever still waits gets a `RuntimeError`."""
-        self._wake(RuntimeError("signals are closed"))
+    def _stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
     def _watch(self) -> None:
         if self._task is None:
             self._task = asyncio.create_task(self._listen(), name="signals")
-        elif self._task.done():
-            self._task.result()  # a listener that died in silence would leave everyone waiting
 
     async def _listen(self) -> None:
-        import psycopg  # here, as in `serve.jobs.database`
-
-        pause, longest = RECONNECT_S
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(**self._address, autocommit=True) as connection:
+                async with await self._connect() as connection:
                     await connection.execute(f"LISTEN {_CHANNEL}")
-                    pause = RECONNECT_S[0]
-                    self._change()
+                    await self._check(connection)
+                    self._found()
                     async for _ in connection.notifies():
                         self._change()
-            except psycopg.OperationalError as error:
-                log.warning("the database's signals are cut off: %s", error)
-            except Exception as error:
-                self._wake(error)
-                raise
+                raise ConnectionError("the connection was closed")
+            except Exception as error:  # whatever it is: who waits has no other listener
+                pause = self._lost(error)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, longest)
+
+    async def _check(self, connection: psycopg.AsyncConnection) -> None:
+        """See that what another connection tells arrives.
+
+        Behind a pooler that gives a connection away after each transaction, LISTEN succeeds and nothing is ever heard.
+        """
+        async with await self._connect() as other:
+            await other.execute(f"NOTIFY {_CHANNEL}")
+        if not [notice async for notice in connection.notifies(timeout=HEARD_WITHIN_S, stop_after=1)]:
+            raise ConnectionError(
+                "a NOTIFY did not arrive: CN_DATABASE must name the server itself, or a pooler in session mode"
+            )
+
+    async def _connect(self) -> psycopg.AsyncConnection:
+        import psycopg  # here, as in `serve.jobs.database`
+
+        return await psycopg.AsyncConnection.connect(**self._address, autocommit=True)

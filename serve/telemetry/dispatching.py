@@ -40,6 +40,7 @@ class DispatcherMetrics:
         self._overdue = make.gauge(METRICS["cn_leases_overdue"])
         self._served = make.gauge(METRICS["cn_model_served"])
         self._ready = make.gauge(METRICS["cn_model_ready"])
+        self._cut_off = make.gauge(METRICS["cn_signals_cut_off_seconds"])
         self._fault = make.gauge(METRICS["cn_registry_fault"])
         self._key_expiry = make.gauge(METRICS["cn_key_expiry_timestamp"])
         self._lost.inc(0)
@@ -109,6 +110,10 @@ class DispatcherMetrics:
     def ready(self, warm: bool) -> None:
         """Show whether samplers hold what is served."""
         self._ready.set(float(warm))
+
+    def cut_off(self, seconds: float) -> None:
+        """Show for how long changes in the database have not been heard."""
+        self._cut_off.set(seconds)
 
     def fault(self, stage: str | None, stages: Iterable[str]) -> None:
         """Show which of the `stages` keeps the champion from being served, if one does."""

@@ -93,6 +93,11 @@ DISPATCHER = (
     _gauge("cn_model_served", "1 for the version that new jobs get, 0 for those they got before.", "model", "version"),
     _gauge("cn_model_ready", "1 while samplers hold the served version loaded and warm."),
     _gauge(
+        "cn_signals_cut_off_seconds",
+        "For how long this dispatcher has not heard of changes in the database; 0 while it does.",
+        unit="seconds",
+    ),
+    _gauge(
         "cn_registry_fault", "1 while the served version is not the registry's champion, by what is wrong.", "stage"
     ),
     _gauge("cn_key_expiry_timestamp", "When the next long-lived API key expires; 0 where none does.", unit="timestamp"),

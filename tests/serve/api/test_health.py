@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 
+from serve.api.health import DEAF_S
 from serve.jobs.rollouts import Rollout
+from serve.jobs.signals import SqliteSignals
 from serve.jobs.store import JobStore, ServedModel
 from tests.serve.api.conftest import problem_of
 
@@ -27,6 +30,17 @@ async def test_not_ready_while_samplers_load(
 
 async def test_ready(client: httpx.AsyncClient) -> None:
     assert (await client.get("/readyz")).json() == {"status": "ready", "model": "controlnet-demo", "version": "3"}
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(DEAF_S - 1, 200), (DEAF_S + 1, 503)])
+async def test_signals_that_are_cut_off_for_long_are_told(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, seconds: float, status: int
+) -> None:
+    monkeypatch.setattr(SqliteSignals, "cut_off_s", seconds)
+    answer = await client.get("/readyz")
+    assert answer.status_code == status
+    assert ("signals are cut off" in answer.text) is (status == 503)
+    assert (await client.get("/healthz")).status_code == 200
 
 
 async def test_what_keeps_a_model_from_being_served_is_told_without_its_reason(

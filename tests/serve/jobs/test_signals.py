@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from ops.services import Postgres
+from serve.jobs import signals as module
 from serve.jobs.database import open_database
 from serve.jobs.signals import PostgresSignals, Signals, SqliteSignals, open_signals
 from serve.jobs.store import JobResult, JobStore, ServedModel, StoredImage
@@ -186,12 +187,29 @@ async def test_two_changes_in_a_row_are_looked_for_more_often(poller, folder, ap
     assert (poller._brisk_until > time.monotonic()) is brisk
 
 
-async def test_a_poller_that_breaks_wakes_its_waiters_with_the_error(poller):
+async def test_a_poller_whose_connection_breaks_hears_the_next_change(poller, folder, monkeypatch):
+    monkeypatch.setattr(module, "RECONNECT_S", (0.001, 0.001))
+    poller._pause = 0.001
+    await poller.changed(poller.generation, timeout=0)
+    poller._connection.close()
+    assert await poller.changed(poller.generation)  # which were missed is not known
     waiting = asyncio.create_task(poller.changed(poller.generation))
     await let_run()
+    with contextlib.closing(sqlite3.connect(folder / "polled.db")) as other:
+        other.execute("CREATE TABLE written (x)")
+    assert await waiting
+
+
+async def test_a_file_that_is_away_for_a_while_is_found_again_though_nobody_waits(poller, folder):
+    poller._pause = 0.001
     poller._connection.close()
-    with pytest.raises(sqlite3.ProgrammingError):
-        await waiting
+    (folder / "polled.db").rename(folder / "away.db")
+    assert not await poller.changed(poller.generation, timeout=0)
+    assert poller.cut_off_s > 0
+    assert not (folder / "polled.db").exists()
+    (folder / "away.db").rename(folder / "polled.db")
+    while poller.cut_off_s:
+        await asyncio.sleep(0.001)
 
 
 # PostgreSQL's listener
@@ -226,17 +244,71 @@ async def test_changes_are_heard_again_after_a_crash_of_the_server(postgres: Pos
     engine.dispose()
 
 
-async def test_a_listener_that_breaks_wakes_its_waiters_with_the_error(postgres: Postgres, monkeypatch):
+async def test_changes_are_heard_again_after_a_failover(postgres: Postgres, model, caplog):
+    """The server is a standby for a while, which refuses LISTEN, and then the primary."""
     engine = open_database(postgres.url())
+    signals = PostgresSignals(engine)
+    await signals.changed(signals.generation)
+    seen = signals.generation
+    postgres.stop()
+    postgres.start(standby=True)
+    while "LISTEN during recovery" not in caplog.text:
+        await asyncio.sleep(0.01)
+    assert not await signals.changed(seen, timeout=0)
+    assert signals.cut_off_s > 0
+    postgres.promote()
+    assert await signals.changed(seen)
+    assert signals.cut_off_s == 0
+    waiting = asyncio.create_task(signals.changed(signals.generation))
+    await let_run()
+    JobStore(engine).set_serving(model)
+    assert await waiting
+    signals.close()
+    engine.dispose()
 
-    async def broken(*_: object, **__: object) -> None:
-        raise psycopg.ProgrammingError("no such option")
+
+@pytest.mark.parametrize("error", [psycopg.ProgrammingError("no such option"), OSError("no such host")])
+async def test_no_error_ends_a_listener(postgres: Postgres, monkeypatch, error):
+    engine = open_database(postgres.url())
+    connect, errors = psycopg.AsyncConnection.connect, [error, error]
+
+    async def broken(*arguments: object, **options: object) -> object:
+        if errors:
+            raise errors.pop()
+        return await connect(*arguments, **options)
 
     monkeypatch.setattr(psycopg.AsyncConnection, "connect", broken)
     signals = PostgresSignals(engine)
-    with pytest.raises(psycopg.ProgrammingError):
-        await signals.changed(signals.generation)
-    with pytest.raises(psycopg.ProgrammingError):
-        await signals.changed(signals.generation)
+    signals._pause = 0.001
+    assert await signals.changed(signals.generation)
+    assert errors == []
     signals.close()
     engine.dispose()
+
+
+async def test_a_listener_that_hears_nothing_is_cut_off(postgres: Postgres, monkeypatch, caplog):
+    """As behind a pooler in transaction mode: here because NOTIFY goes to another database of the server."""
+    engine = open_database(postgres.url())
+    connect, databases = psycopg.AsyncConnection.connect, ["postgres", "template1"]
+
+    async def elsewhere(*arguments: object, **options: object) -> object:
+        name = databases.pop(0) if databases else "postgres"
+        return await connect(*arguments, **{**options, "dbname": name})
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "connect", elsewhere)
+    monkeypatch.setattr(module, "HEARD_WITHIN_S", 0.05)
+    signals = PostgresSignals(engine)
+    seen = signals.generation
+    while not signals.cut_off_s:
+        assert not await signals.changed(seen, timeout=0.01)
+    assert "a pooler in session mode" in caplog.text
+    monkeypatch.undo()
+    assert await signals.changed(seen)
+    signals.close()
+    engine.dispose()
+
+
+async def test_who_waits_after_the_end_is_told(signals):
+    signals.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        await signals.changed(signals.generation)

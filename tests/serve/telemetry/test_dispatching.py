@@ -83,6 +83,11 @@ def test_a_fault_of_the_registry_is_shown_by_its_stage(metrics: DispatcherMetric
     assert (value("cn_registry_fault", stage="fetch"), value("cn_registry_fault", stage="prepare")) == (1, 0)
 
 
+def test_signals_that_are_cut_off_are_shown(metrics: DispatcherMetrics, value: Value) -> None:
+    metrics.cut_off(12.5)
+    assert value("cn_signals_cut_off_seconds") == 12.5
+
+
 def test_no_key_that_expires_is_zero(metrics: DispatcherMetrics, value: Value) -> None:
     metrics.key_expiry(None)
     assert value("cn_key_expiry_timestamp") == 0
