@@ -108,8 +108,7 @@ def measure(quick: bool, say: Callable[[str], None]) -> list[Figure | Table]:
 
 THEN = {
     "SQLite": "PostgreSQL: one setting (`CN_DATABASE`)",
-    "PostgreSQL": "a larger server; pgbouncer before it, for connections; then a database for each group of tenants, "
-    "since no transaction spans two",
+    "PostgreSQL": "a larger server; then a database for each group of tenants, since no transaction spans two",
     "dispatcher": "more dispatchers on one store: claims are leases, so none needs to know of another "
     "(`serve/deployments/app.py` starts one)",
     "PNG": "imaging is autoscaled: more replicas, a core each",
