@@ -63,17 +63,30 @@ async def pin(target: Target, resolve: Resolver) -> Address:
     return addresses[0]
 
 
-def system_resolver(threads: int = 8) -> Resolver:
+def system_resolver(threads: int = 32) -> Resolver:
     """Asks the system, which prefers what this machine can reach. An address is its own answer.
+
+    A question that is under way is not asked again: who asks it too shares the answer.
 
     Args:
         threads: Of its own: a name server that is silent holds them for long, and no one else's work may wait for that.
     """
     own = ThreadPoolExecutor(threads, "resolver")
+    under_way: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
+
+    def ask(host: str, port: int) -> list[str]:
+        return [str(address[0]) for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+    def forget(asked: tuple[str, int], answer: asyncio.Future[list[str]]) -> None:
+        del under_way[asked]
+        if not answer.cancelled():
+            answer.exception()  # seen, also where nobody waits for it any more
 
     async def resolve(host: str, port: int) -> list[str]:
-        ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-        found = await asyncio.get_running_loop().run_in_executor(own, ask)
-        return [str(address[0]) for *_, address in found]
+        asked = host, port
+        if asked not in under_way:
+            under_way[asked] = asyncio.get_running_loop().run_in_executor(own, ask, host, port)
+            under_way[asked].add_done_callback(partial(forget, asked))
+        return await asyncio.shield(under_way[asked])  # who gives up waiting does not end the call
 
     return resolve

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 import threading
@@ -131,3 +132,24 @@ async def test_a_silent_name_server_holds_no_threads_but_its_own(monkeypatch: py
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     await system_resolver()("hooks.example.com", 443)
     assert [name.partition("_")[0] for name in asked_by] == ["resolver"]
+
+
+async def test_questions_about_a_host_whose_name_server_is_silent_hold_one_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answered = threading.Event()
+
+    def getaddrinfo(host: str, port: int, **_: object) -> list[object]:
+        if host == "silent.example.com":
+            answered.wait()
+        return [(0, 0, 0, "", ("93.184.216.34", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    resolve = system_resolver(threads=2)
+    waiting = [asyncio.create_task(resolve("silent.example.com", 443)) for _ in range(5)]
+    given_up = waiting.pop()
+    await asyncio.sleep(0)
+    given_up.cancel()
+    assert await resolve("hooks.example.com", 443) == ["93.184.216.34"]
+    answered.set()
+    assert await asyncio.gather(*waiting) == [["93.184.216.34"]] * 4
