@@ -36,7 +36,6 @@ SWEEPER_TTL = 60.0  # two thirds of it are above what a deletion takes: `serve.j
 RECONCILER, SWEEPER = "reconciler", "sweeper"
 TELL_EVERY_S = LOCK_TTL / 3  # where nothing is new
 LOOK_EVERY_S = 0.5  # whether something is
-RESTS_S = 1.0  # between looks at the outbox when no signal came
 SWEEP_EVERY_S = 60.0
 ORPHANS_EVERY_S = 6 * 3600.0
 ORPHANS_AFTER_S = 24 * 3600.0  # above what any request or attempt takes
@@ -91,7 +90,8 @@ class Chores:
 
     def loops(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
         """The chores by name; each goes on until it is cancelled."""
-        return {"reconcile": self._reconcile, "tell": self._tell, "webhooks": self._deliver, "sweep": self._sweep}
+        webhooks = partial(self._webhooks.run, self._signals)
+        return {"reconcile": self._reconcile, "tell": self._tell, "webhooks": webhooks, "sweep": self._sweep}
 
     def release(self) -> None:
         """Give the locks back, so that the next dispatcher need not wait for them."""
@@ -123,18 +123,6 @@ class Chores:
                     await asyncio.to_thread(self._store.rollouts.show, now, LOCK_TTL)
                     self._told, at = now, time.monotonic()
             await asyncio.sleep(LOOK_EVERY_S)
-
-    async def _deliver(self) -> None:
-        """Empty the outbox, then wait for a sign of more.
-
-        An empty look must not write: a commit is such a sign, and would be the next one.
-        """
-        while True:
-            seen = self._signals.generation
-            with _away():
-                while await self._webhooks.run_once():
-                    pass
-            await self._signals.changed(seen, timeout=RESTS_S)
 
     async def _sweep(self) -> None:
         while True:

@@ -102,12 +102,14 @@ deliveries = sa.Table(
     sa.Column("tenant", sa.String, nullable=False),
     sa.Column("url", sa.String, nullable=False),
     sa.Column("state", sa.String, nullable=False),
-    sa.Column("attempt", sa.Integer, nullable=False, default=0),  # also the fence: it grows with every claim
-    sa.Column("due_at", sa.Double),  # when it may be claimed (again); none once it is over
+    sa.Column("attempt", sa.Integer, nullable=False, default=0),  # how many have ended
+    sa.Column("due_at", sa.Double),  # when it may be claimed (again), and a claim's fence; none once it is over
     sa.Column("problem", sa.String),  # of the last attempt
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("finished_at", sa.Double),
+    sa.Column("body", sa.String),  # of the first attempt that failed, for the next ones
     sa.Index("deliveries_by_due", "state", "due_at"),
+    sa.Index("deliveries_by_team", "state", "tenant", "due_at", "id"),
 )
 
 # What keeps an artifact, and what was swept away: `retention` tells how the three fit together.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_the_end_of_a_job_is_to_be_told_once(store, submit, claim_one, end):
     assert store.deliveries.of(job.id) is None
     ENDS[end](store, claim_one())
     (delivery,) = store.deliveries.claim(30, 10)
-    assert (delivery.job_id, delivery.tenant, delivery.url, delivery.attempt) == (job.id, "demo", URL, 1)
+    assert (delivery.job_id, delivery.tenant, delivery.url, delivery.attempt) == (job.id, "demo", URL, 0)
     assert store.deliveries.claim(30, 10) == []
 
 
@@ -87,7 +88,7 @@ def test_a_delivery_that_failed_is_due_again_when_it_is_said(store, ended, clock
     assert store.deliveries.claim(30, 1) == []
     clock.advance(1)
     (again,) = store.deliveries.claim(30, 1)
-    assert (again.id, again.attempt) == (delivery.id, 2)
+    assert (again.id, again.attempt) == (delivery.id, 1)
 
 
 def test_a_delivery_whose_sender_died_is_made_again_under_the_same_id(store, ended, clock):
@@ -95,7 +96,7 @@ def test_a_delivery_whose_sender_died_is_made_again_under_the_same_id(store, end
     (first,) = store.deliveries.claim(30, 1)
     clock.advance(30)
     (second,) = store.deliveries.claim(30, 1)
-    assert (second.id, second.attempt) == (first.id, 2)
+    assert (second.id, second.attempt) == (first.id, 0)
 
 
 def test_a_sender_that_is_too_late_records_nothing(store, ended, clock):
@@ -114,21 +115,63 @@ def test_the_last_failure_sets_it_aside(store, ended, clock):
     job = ended()
     for attempt in range(1, MOST_ATTEMPTS + 1):
         (delivery,) = store.deliveries.claim(30, 1)
-        assert delivery.attempt == attempt
+        assert delivery.attempt == attempt - 1
         assert store.deliveries.failed(delivery, f"refused {attempt}", clock.now)
     assert store.deliveries.claim(30, 1) == []
     final = store.deliveries.of(job.id)
     assert (final.state, final.problem, final.due_at) == ("abandoned", f"refused {MOST_ATTEMPTS}", None)
 
 
-def test_a_delivery_that_takes_every_sender_with_it_is_set_aside(store, ended, clock):
+def test_senders_that_die_cost_a_delivery_no_attempt(store, ended, clock):
+    """Whether one called is not known, and each is called at least once."""
     job = ended()
-    for _ in range(MOST_ATTEMPTS):
+    for _ in range(MOST_ATTEMPTS + 1):
         assert len(store.deliveries.claim(30, 1)) == 1
         clock.advance(30)
-    assert store.deliveries.claim(30, 1) == []
-    assert store.deliveries.of(job.id).state == "abandoned"
-    assert "silent" in store.deliveries.of(job.id).problem
+    (delivery,) = store.deliveries.claim(30, 1)
+    assert (delivery.state, delivery.attempt) == ("pending", 0)
+    assert store.deliveries.delivered(delivery)
+    assert store.deliveries.of(job.id).attempt == 1
+
+
+def test_what_was_sent_is_kept_for_the_next_attempt_until_it_is_over(store, ended, clock):
+    job = ended()
+    (delivery,) = store.deliveries.claim(30, 1)
+    assert delivery.body is None
+    store.deliveries.failed(delivery, "503", clock.now, '{"id":"x"}')
+    (delivery,) = store.deliveries.claim(30, 1)
+    assert delivery.body == '{"id":"x"}'
+    store.deliveries.delivered(delivery)
+    assert store.deliveries.of(job.id).body is None
+
+
+@pytest.fixture
+def teams(store, submit, claim_one):
+    """Jobs of teams, by their letters, that ended one after the other."""
+
+    def teams(letters):
+        for letter in letters:
+            submit(letter, webhook=URL)
+            ENDS["succeeded"](store, claim_one())
+
+    return teams
+
+
+def test_teams_take_turns(store, teams):
+    teams("aaaaabb")
+    assert Counter(delivery.tenant for delivery in store.deliveries.claim(30, 4)) == {"a": 2, "b": 2}
+
+
+def test_a_team_with_few_calls_under_way_comes_first(store, teams):
+    teams("aab")
+    assert [delivery.tenant for delivery in store.deliveries.claim(30, 1, {"a": 1, "c": 5})] == ["b"]
+
+
+@pytest.mark.parametrize(("under_way", "more"), [(0, 3), (2, 1), (3, 0)])
+def test_no_team_has_more_than_its_bound_under_way(store, teams, under_way, more):
+    teams("aaaaab")
+    claimed = store.deliveries.claim(30, 10, {"a": under_way}, 3)
+    assert Counter(delivery.tenant for delivery in claimed) == Counter(a=more, b=1)
 
 
 def test_a_claim_takes_those_that_are_due_longest(store, ended, clock):

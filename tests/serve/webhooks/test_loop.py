@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from standardwebhooks import Webhook
 
-from serve.jobs.database import open_database
-from serve.jobs.deliveries import Delivery
+from serve.jobs.database import StoreUnavailable, open_database
+from serve.jobs.deliveries import MOST_ATTEMPTS, Delivery
 from serve.jobs.job import Job
+from serve.jobs.signals import SqliteSignals
 from serve.jobs.spec import JobSpec
 from serve.jobs.store import JobResult, JobStore, ModelVersion
+from serve.webhooks import loop
 from serve.webhooks.backoff import Backoff
-from serve.webhooks.loop import LEASE_S, Webhooks
+from serve.webhooks.loop import LEASE_S, OF_ONE_TEAM, Webhooks
 from serve.webhooks.send import TIMEOUT_S, Sender, Undelivered
 from serve.webhooks.sign import tenant_secret
 from tests.serve.webhooks.conftest import Receiver
@@ -27,6 +30,7 @@ from tests.serve.webhooks.test_sign import SECRET
 
 SPEC = JobSpec("a gear", "", (7,), steps=2, guidance=1.0, width=64, height=64)
 MODEL = ModelVersion("demo", "3", "sha256:aa")
+HANGS, TAKES = "https://hooks.example.com/hangs", "https://hooks.example.com/takes"
 
 
 class Clock:
@@ -43,10 +47,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[JobStore]:
+def engine(tmp_path: Path) -> Iterator[sa.Engine]:
     engine = open_database(f"sqlite:///{tmp_path / 'jobs.db'}")
-    yield JobStore(engine, clock)
+    yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def store(engine: sa.Engine, clock: Clock) -> JobStore:
+    return JobStore(engine, clock)
 
 
 @pytest.fixture
@@ -65,9 +74,16 @@ def webhooks(store: JobStore, clock: Clock, post: Callable[..., Awaitable[None]]
     )
 
 
-def ended(store: JobStore, url: str | None, tenant: str = "red") -> str:
+async def send(sender: Webhooks) -> int:
+    """Make one attempt at each delivery that is due; how many there were."""
+    begun = await sender.start()
+    await asyncio.gather(*begun)
+    return len(begun)
+
+
+def ended(store: JobStore, url: str | None, tenant: str = "red", retention_s: float | None = None) -> str:
     """Id of a job that has succeeded."""
-    job = store.submit(tenant, SPEC, MODEL, webhook=url)
+    job = store.submit(tenant, SPEC, MODEL, webhook=url, retention_s=retention_s)
     (lease,) = store.claim("worker", 30.0, 1)
     store.succeed(lease, JobResult(()))
     return job.id
@@ -83,7 +99,7 @@ async def test_a_jobs_end_is_told_and_signed_for_its_team(
     store: JobStore, clock: Clock, receiver: Receiver, url: str
 ) -> None:
     job_id = ended(store, url)
-    assert await webhooks(store, clock).run_once() == 1
+    assert await send(webhooks(store, clock)) == 1
     (received,) = receiver.received
     told = Webhook(tenant_secret(SECRET, "red")).verify(received.body, dict(received.headers))
     assert told == {
@@ -102,7 +118,7 @@ async def test_each_end_has_its_type(store: JobStore, clock: Clock, receiver: Re
     job = store.submit("red", SPEC, MODEL, webhook=url)
     (lease,) = store.claim("worker", 30.0, 1)
     store.fail(lease, {"type": "job-failed", "detail": "x"})
-    await webhooks(store, clock).run_once()
+    await send(webhooks(store, clock))
     types = {json.loads(received.body)["type"] for received in receiver.received}
     assert types == {"job.cancelled", "job.failed"}
 
@@ -112,7 +128,7 @@ async def test_nothing_is_sent_before_the_end_or_without_a_webhook(
 ) -> None:
     ended(store, None)
     store.submit("red", SPEC, MODEL, webhook=url)
-    assert await webhooks(store, clock).run_once() == 0
+    assert await send(webhooks(store, clock)) == 0
     assert receiver.connections == 0
 
 
@@ -121,9 +137,9 @@ async def test_what_was_delivered_is_not_sent_again(
 ) -> None:
     ended(store, url)
     sender = webhooks(store, clock)
-    await sender.run_once()
+    await send(sender)
     clock.now += 10 * LEASE_S
-    assert await sender.run_once() == 0
+    assert await send(sender) == 0
 
 
 async def test_what_failed_is_sent_again_with_the_same_id_and_body(
@@ -132,18 +148,40 @@ async def test_what_failed_is_sent_again_with_the_same_id_and_body(
     job_id = ended(store, url)
     sender = webhooks(store, clock, backoff=Backoff(first_s=8, factor=2, longest_s=100))
     receiver.response = b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n"
-    await sender.run_once()
+    await send(sender)
     assert (delivery(store, job_id).state, delivery(store, job_id).problem) == ("pending", "answered 500")
     assert delivery(store, job_id).due_at == clock.now + 4
-    assert await sender.run_once() == 0  # not due yet
+    assert await send(sender) == 0  # not due yet
     clock.now += 4
     receiver.response = b"HTTP/1.1 204 Thanks\r\n\r\n"
-    assert await sender.run_once() == 1
+    assert await send(sender) == 1
     first, second = receiver.received
     assert first.body == second.body
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
     assert first.headers["webhook-timestamp"] != second.headers["webhook-timestamp"]
     assert delivery(store, job_id).state == "delivered"
+
+
+async def test_a_body_stays_the_same_when_the_result_has_expired_meanwhile(
+    store: JobStore, clock: Clock, receiver: Receiver, url: str
+) -> None:
+    """What one id says is what a receiver may have seen already."""
+
+    def whole(job: Job) -> Mapping[str, Any]:
+        return {**describe(job), "kept": job.result is not None}
+
+    job_id = ended(store, url, retention_s=1.0)
+    sender = webhooks(store, clock, describe=whole)
+    receiver.response = b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n"
+    await send(sender)
+    clock.now = store.deliveries.next_due() or clock.now
+    assert store.retention.expire() == 1
+    receiver.response = b"HTTP/1.1 204 Thanks\r\n\r\n"
+    await send(webhooks(store, clock, describe=whole))  # another process, perhaps
+    first, second = receiver.received
+    assert first.body == second.body
+    assert json.loads(second.body)["job"]["kept"]
+    assert (delivery(store, job_id).state, delivery(store, job_id).body) == ("delivered", None)
 
 
 async def test_waits_grow_with_the_attempts(store: JobStore, clock: Clock, receiver: Receiver, url: str) -> None:
@@ -152,7 +190,7 @@ async def test_waits_grow_with_the_attempts(store: JobStore, clock: Clock, recei
     receiver.response = b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n"
     waits = []
     for _ in range(4):
-        await sender.run_once()
+        await send(sender)
         due_at = delivery(store, job_id).due_at
         assert due_at is not None
         waits.append(due_at - clock.now)
@@ -165,7 +203,7 @@ async def test_a_receiver_that_asks_for_time_gets_it(
 ) -> None:
     job_id = ended(store, url)
     receiver.response = b"HTTP/1.1 503 Busy\r\nRetry-After: 900\r\nContent-Length: 0\r\n\r\n"
-    await webhooks(store, clock).run_once()
+    await send(webhooks(store, clock))
     assert delivery(store, job_id).due_at == clock.now + 900
 
 
@@ -176,7 +214,7 @@ async def test_a_receiver_that_never_takes_it_is_given_up(
     receiver.response = b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n"
     sender = webhooks(store, clock)
     attempts = 0
-    while await sender.run_once():
+    while await send(sender):
         attempts += 1
         clock.now = store.deliveries.next_due() or clock.now
     assert attempts == len(receiver.received) == 12
@@ -191,11 +229,30 @@ async def test_a_sender_that_dies_leaves_it_to_the_next(
 
     job_id = ended(store, url)
     with pytest.raises(asyncio.CancelledError):
-        await webhooks(store, clock, die).run_once()
-    assert await webhooks(store, clock).run_once() == 0  # the lease of the dead one
+        await send(webhooks(store, clock, die))
+    assert await send(webhooks(store, clock)) == 0  # the lease of the dead one
     clock.now += LEASE_S
-    assert await webhooks(store, clock).run_once() == 1
+    assert await send(webhooks(store, clock)) == 1
     assert delivery(store, job_id).state == "delivered"
+
+
+async def test_a_store_that_is_away_before_the_call_costs_no_attempt(
+    store: JobStore, clock: Clock, receiver: Receiver, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise StoreUnavailable("away")
+
+    job_id = ended(store, url)
+    sender = webhooks(store, clock)
+    with monkeypatch.context() as outage:
+        outage.setattr(store, "get", away)
+        for _ in range(MOST_ATTEMPTS + 1):
+            assert await send(sender) == 1
+            clock.now += LEASE_S
+    assert (delivery(store, job_id).state, delivery(store, job_id).attempt) == ("pending", 0)
+    assert await send(sender) == 1
+    assert delivery(store, job_id).state == "delivered"
+    assert receiver.connections == 1
 
 
 def test_a_lease_outlasts_an_attempt() -> None:
@@ -213,8 +270,95 @@ async def test_one_receiver_does_not_wait_for_another(store: JobStore, clock: Cl
             second_sent.set()
 
     jobs = [ended(store, "https://hooks.example.com/first"), ended(store, "https://hooks.example.com/second")]
-    assert await webhooks(store, clock, post).run_once() == 2
+    assert await send(webhooks(store, clock, post)) == 2
     assert [delivery(store, job_id).state for job_id in jobs] == ["delivered"] * 2
+
+
+def hanging(called: list[str]) -> Callable[..., Awaitable[None]]:
+    """A `post` whose receiver at the path /hangs never answers."""
+
+    async def post(url: str, *_: object) -> None:
+        called.append(url)
+        if url.endswith("/hangs"):
+            await asyncio.Event().wait()
+
+    return post
+
+
+async def test_receivers_that_hang_hold_up_their_own_team_alone(store: JobStore, clock: Clock) -> None:
+    """More of one team than there are calls at once are due before the one of another."""
+    for _ in range(loop.AT_ONCE + 1):
+        store.request_cancel(store.submit("red", SPEC, MODEL, webhook=HANGS).id, "red")
+    clock.now += 1
+    other = ended(store, TAKES, "blue")
+    called: list[str] = []
+    begun = await webhooks(store, clock, hanging(called)).start()
+    await asyncio.wait(begun, return_when=asyncio.FIRST_COMPLETED)
+    assert delivery(store, other).state == "delivered"
+    assert (called.count(HANGS), called.count(TAKES)) == (OF_ONE_TEAM, 1)
+    for call in begun:
+        call.cancel()
+
+
+async def test_the_next_call_begins_as_soon_as_one_has_ended(store: JobStore, clock: Clock, engine: sa.Engine) -> None:
+    """All but one of a team's calls hang, and its others go through that one."""
+    for _ in range(OF_ONE_TEAM - 1):
+        ended(store, HANGS)
+    clock.now += 1
+    for _ in range(3):
+        ended(store, TAKES)
+    called: list[str] = []
+    signals = SqliteSignals(engine)
+    running = asyncio.create_task(webhooks(store, clock, hanging(called)).run(signals))
+    while called.count(TAKES) < 3:
+        await asyncio.sleep(0.001)
+    assert called.count(HANGS) == OF_ONE_TEAM - 1
+    running.cancel()
+    await asyncio.wait([running])
+    signals.close()
+
+
+async def test_an_end_cuts_off_the_calls_under_way(store: JobStore, clock: Clock, engine: sa.Engine) -> None:
+    cut_off = asyncio.Event()
+    called = asyncio.Event()
+
+    async def post(*_: object) -> None:
+        called.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cut_off.set()
+
+    ended(store, HANGS)
+    signals = SqliteSignals(engine)
+    running = asyncio.create_task(webhooks(store, clock, post).run(signals))
+    await called.wait()
+    running.cancel()
+    await cut_off.wait()
+    signals.close()
+
+
+async def test_a_store_that_is_away_does_not_end_the_loop(
+    store: JobStore, clock: Clock, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, refusals = store.deliveries.claim, [StoreUnavailable("away"), StoreUnavailable("away")]
+
+    def restarting(*arguments: Any) -> list[Delivery]:
+        if refusals:
+            raise refusals.pop()
+        return claim(*arguments)
+
+    monkeypatch.setattr(loop, "RESTS_S", 0.001)
+    monkeypatch.setattr(store.deliveries, "claim", restarting)
+    ended(store, TAKES)
+    called: list[str] = []
+    signals = SqliteSignals(engine)
+    running = asyncio.create_task(webhooks(store, clock, hanging(called)).run(signals))
+    while not called:
+        await asyncio.sleep(0.001)
+    running.cancel()
+    await asyncio.wait([running])
+    signals.close()
 
 
 async def test_what_goes_wrong_with_one_does_not_stop_the_others(
@@ -227,7 +371,7 @@ async def test_what_goes_wrong_with_one_does_not_stop_the_others(
 
     bad, good = ended(store, url, "blue"), ended(store, url, "red")
     with caplog.at_level(logging.ERROR, "serve.webhooks.loop"):
-        assert await webhooks(store, clock, describe=describe_some).run_once() == 2
+        assert await send(webhooks(store, clock, describe=describe_some)) == 2
     assert delivery(store, good).state == "delivered"
     assert (delivery(store, bad).state, delivery(store, bad).problem) == ("pending", "the platform could not send it")
     assert "KeyError" in caplog.text
@@ -239,7 +383,7 @@ async def test_a_receiver_that_is_refused_is_recorded_as_such(store: JobStore, c
 
     job_id = ended(store, "https://hooks.example.com/")
     sender = Sender(("hooks.example.com",), resolve)
-    await webhooks(store, clock, sender.post).run_once()
+    await send(webhooks(store, clock, sender.post))
     assert delivery(store, job_id).problem == (
         "not called: the host's name resolves to an address that webhooks must not call"
     )
@@ -254,5 +398,5 @@ async def test_a_delivery_that_another_sender_took_over_is_not_recorded_twice(st
         store.deliveries.claim(LEASE_S, 1)
         raise Undelivered("no answer")
 
-    await webhooks(store, clock, slow).run_once()
-    assert (delivery(store, job_id).attempt, delivery(store, job_id).problem) == (2, None)
+    await send(webhooks(store, clock, slow))
+    assert (delivery(store, job_id).attempt, delivery(store, job_id).problem) == (0, None)
