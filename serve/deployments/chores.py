@@ -24,6 +24,7 @@ from serve.jobs.rollouts import Rollout
 from serve.jobs.signals import Signals
 from serve.jobs.store import JobStore
 from serve.jobs.sweep import condemn_orphans, sweep
+from serve.registry.reconciler import RECONCILER
 from serve.telemetry import Tracing
 from serve.webhooks.loop import Webhooks
 from serve.webhooks.send import Sender
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 LOCK_TTL = 15.0  # seconds after which a silent dispatcher's locks are free
 SWEEPER_TTL = 60.0  # two thirds of it are above what a deletion takes: `serve.jobs.retention` tells why
-RECONCILER, SWEEPER = "reconciler", "sweeper"
+SWEEPER = "sweeper"
 TELL_EVERY_S = LOCK_TTL / 3  # where nothing is new
 LOOK_EVERY_S = 0.5  # whether something is
 SWEEP_EVERY_S = 60.0
@@ -105,13 +106,17 @@ class Chores:
         while True:
             with _away():
                 if self._followed():
-                    self._reconciling = False
-                    await self._mine(RECONCILER, 0)
+                    await self._yield()
                 else:
                     self._reconciling = await self._mine(RECONCILER, LOCK_TTL)
                     if self._reconciling:
                         await self._tick()
             await asyncio.sleep(self._settings.reconcile_every)
+
+    async def _yield(self) -> None:
+        """Leave the registry to the later cluster: a tick that is under way can make nothing served any more."""
+        self._reconciling = False
+        await self._mine(RECONCILER, 0)
 
     async def _tell(self) -> None:
         """Say how far the reconciler is, and keep its lock: a tick that waits for samplers outlasts that."""
@@ -119,9 +124,14 @@ class Chores:
         while True:
             with _away():
                 now, due = self._rollout(), time.monotonic() - at >= TELL_EVERY_S
-                if self._reconciling and (now != self._told or due) and await self._mine(RECONCILER, LOCK_TTL):
-                    await asyncio.to_thread(self._store.rollouts.show, now, LOCK_TTL)
-                    self._told, at = now, time.monotonic()
+                if self._reconciling and self._followed():
+                    await self._yield()
+                elif self._reconciling and (now != self._told or due):
+                    keep = partial(self._store.keep_lock, RECONCILER, self._owner, LOCK_TTL)
+                    self._reconciling = await asyncio.to_thread(keep)
+                    if self._reconciling:
+                        await asyncio.to_thread(self._store.rollouts.show, now, LOCK_TTL)
+                        self._told, at = now, time.monotonic()
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _sweep(self) -> None:

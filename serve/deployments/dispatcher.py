@@ -89,7 +89,7 @@ class Dispatcher:
         )
         self._progress = ProgressWriter(self._store, self._ask)
         registry = Registry.from_settings(settings)
-        self._reconciler = Reconciler(registry, self._store, self._prepare, settings.bundle_cache)
+        self._reconciler = Reconciler(registry, self._store, self._prepare, settings.bundle_cache, self._owner)
         self._chores = Chores(
             self._owner,
             settings,

@@ -85,6 +85,7 @@ __all__ = [
     "JobStore",
     "Lease",
     "LeaseLost",
+    "LockLost",
     "ModelVersion",
     "Page",
     "ServedModel",
@@ -112,6 +113,13 @@ _SHOW = (
     .where(jobs.c.id == sa.bindparam("this"), jobs.c.fence == sa.bindparam("held"), jobs.c.state == "running")
     .values(progress=sa.bindparam("shown"))
 )
+
+
+class LockLost(Exception):
+    """Someone else may hold the lock now: nothing was written."""
+
+    def __init__(self, lock: str, owner: str) -> None:
+        super().__init__(f"{owner} does not hold the lock {lock!r} any more")
 
 
 class JobStore:
@@ -435,10 +443,24 @@ class JobStore:
             row = connection.execute(query).one_or_none()
         return None if row is None else ServedModel(row.name, row.version, row.digest, row.manifest, row.source)
 
-    def set_serving(self, model: ServedModel) -> None:
-        """Let new jobs get `model`; those admitted before keep theirs."""
-        values = {**asdict(model), "since": self._clock()}
+    def set_serving(self, model: ServedModel, lock: tuple[str, str] | None = None) -> None:
+        """Let new jobs get `model`; those admitted before keep theirs.
+
+        Args:
+            model: That version.
+            lock: Its name and owner, who must hold it: looked at in the transaction that writes.
+
+        Raises:
+            LockLost: The owner does not hold the lock.
+        """
         with self._writes.begin() as connection:
+            now = self._clock()
+            if lock is not None:
+                # Under the row's lock: nobody takes it before this is committed.
+                held = sa.select(locks.c.name).where(locks.c.name == lock[0], locks.c.owner == lock[1])
+                if connection.scalar(held.where(locks.c.until > now).with_for_update()) is None:
+                    raise LockLost(*lock)
+            values = {**asdict(model), "since": now}
             connection.execute(
                 upsert(connection, serving).values(values).on_conflict_do_update(index_elements=["name"], set_=values)
             )
@@ -464,6 +486,16 @@ class JobStore:
                 .returning(locks.c.owner)
             )
             return connection.scalar(take) is not None
+
+    def keep_lock(self, name: str, owner: str, ttl_s: float) -> bool:
+        """Keep the lock `name` for `ttl_s` seconds from now; False where someone else has taken it since.
+
+        Unlike `take_lock` it does not take back a lock that was another's meanwhile: what was read under it may be
+        out of date.
+        """
+        mine = (locks.c.name == name) & (locks.c.owner == owner)
+        with self._soft.begin() as connection:
+            return connection.execute(sa.update(locks).where(mine).values(until=self._clock() + ttl_s)).rowcount == 1
 
     def _holds(self, name: str, owner: str, ttl_s: float) -> bool:
         query = sa.select(locks.c.until).where(locks.c.name == name, locks.c.owner == owner)

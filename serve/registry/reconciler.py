@@ -26,6 +26,9 @@ from serve.registry.registry import CHAMPION, Registry, RegistryError, Resolved
 
 log = logging.getLogger(__name__)
 
+RECONCILER = "reconciler"
+"""The lock of whoever follows the registry."""
+
 FIRST_WAIT = 5.0  # seconds until a version that failed is tried again; doubled each time
 LONGEST_WAIT = 300.0
 
@@ -70,13 +73,15 @@ class _Failure:
 
 
 class Reconciler:
-    """One per platform: whoever runs several dispatchers holds `JobStore.take_lock` around `tick`.
+    """One per platform: whoever runs several dispatchers holds the lock `RECONCILER` around `tick`.
 
     Args:
         registry: Asked for its champion.
         store: Holds the serving pointer.
         prepare: Returns when every sampler has loaded and warmed a version; raises when one can't.
         cache: Of bundles; see `Registry.fetch`.
+        owner: Who must hold the lock when a version begins to be served: preparing it may outlast that, and another's
+            decision is the later one then. Nobody when absent.
         clock: Seconds that only grow.
     """
 
@@ -86,12 +91,14 @@ class Reconciler:
         store: JobStore,
         prepare: Callable[[ServedModel], Awaitable[None]],
         cache: Path,
+        owner: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._store = store
         self._prepare = prepare
         self._cache = cache
+        self._lock = None if owner is None else (RECONCILER, owner)
         self._clock = clock
         self._serving: ServedModel | None = None
         self._warm: str | None = None  # digest of what was prepared last
@@ -158,7 +165,7 @@ class Reconciler:
             with _stage("prepare"):
                 await self._prepare(model)
             with _stage("store"):
-                await asyncio.to_thread(self._store.set_serving, model)
+                await asyncio.to_thread(self._store.set_serving, model, self._lock)
         except _Failed as failed:
             tries = 1 if failure is None else failure.tries + 1
             wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(tries - 1, 16))

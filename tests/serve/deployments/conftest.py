@@ -283,7 +283,7 @@ async def platform(tmp_path: Path, engine: sa.Engine, monkeypatch: pytest.Monkey
     signals = open_signals(engine)
     platform = Platform(tmp_path, engine, signals)
 
-    def reconciler(_registry: object, _store: object, prepare: Callable[..., Any], _cache: Path) -> Reconciler:
+    def reconciler(_registry: object, _store: object, prepare: Callable[..., Any], *_: object) -> Reconciler:
         platform.reconciler.prepare = prepare
         return platform.reconciler
 

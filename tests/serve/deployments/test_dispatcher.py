@@ -15,7 +15,6 @@ from ray.serve.exceptions import DeploymentUnavailableError
 
 from serve.deployments import chores, demand, fleet
 from serve.deployments import dispatcher as module
-from serve.deployments.chores import RECONCILER
 from serve.deployments.messages import Progress, Sampled
 from serve.deployments.publication import png_parameters
 from serve.errors import InvalidRequest, JobFailed
@@ -24,6 +23,7 @@ from serve.jobs.database import StoreUnavailable
 from serve.jobs.pace import Pace
 from serve.jobs.spec import JobSpec
 from serve.jobs.store import READY, JobStore, Lease, ModelVersion, ServedModel
+from serve.registry.reconciler import RECONCILER
 from serve.registry.registry import RegistryUnreachable
 from serve.telemetry import Tracing
 from tests.serve.deployments.conftest import MAPS, Platform
@@ -345,22 +345,48 @@ async def test_how_far_the_champion_is_served_is_told_until_the_dispatcher_ends(
     assert platform.store.rollouts.current() == ()
 
 
-async def test_a_tick_that_takes_long_keeps_the_reconcilers_lock(
-    platform: Platform, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def ticking(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Set once a tick of the reconciler has begun, which does not end."""
     monkeypatch.setattr(chores, "LOOK_EVERY_S", 0.01)
     monkeypatch.setattr(chores, "TELL_EVERY_S", 0.0)
-    seen = asyncio.Event()
+    begun = asyncio.Event()
 
     async def tick() -> None:
-        seen.set()
+        begun.set()
         await asyncio.Event().wait()
 
     monkeypatch.setattr(platform.reconciler, "tick", tick)
+    return begun
+
+
+async def test_a_tick_that_takes_long_keeps_the_reconcilers_lock(platform: Platform, ticking: asyncio.Event) -> None:
     dispatcher = platform.start()
-    await seen.wait()
+    await ticking.wait()
     assert platform.store.take_lock(RECONCILER, dispatcher._owner, 0)  # it has run out meanwhile
     await platform.when(lambda: platform.store.locked(RECONCILER))
+
+
+async def test_a_tick_does_not_take_back_a_lock_that_was_anothers(platform: Platform, ticking: asyncio.Event) -> None:
+    """It may be about to serve what the registry wanted before that."""
+    dispatcher = platform.start()
+    await ticking.wait()
+    while not platform.store.take_lock(RECONCILER, "another", 60):
+        platform.store.take_lock(RECONCILER, dispatcher._owner, 0)
+    assert platform.store.take_lock(RECONCILER, "another", 0)
+    while dispatcher._chores._reconciling and not platform.store.locked(RECONCILER):
+        await asyncio.sleep(0.001)
+    assert not platform.store.locked(RECONCILER)
+
+
+async def test_a_tick_that_takes_long_leaves_the_lock_to_a_later_cluster(
+    platform: Platform, ticking: asyncio.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "LOOK_EVERY", 0.01)
+    platform.start()
+    await ticking.wait()
+    platform.store.clusters.show(platform.session + "2", 3600)
+    await platform.when(lambda: not platform.store.locked(RECONCILER))
 
 
 async def test_no_more_rows_are_claimed_than_may_be_in_flight(platform: Platform, spec: JobSpec) -> None:

@@ -12,9 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from serve.errors import Internal, JobFailed
-from serve.jobs.database import open_database
+from serve.jobs.database import durable, open_database
 from serve.jobs.job import STATES
-from serve.jobs.store import KEPT_SHARE, JobResult, JobStore, LeaseLost, StoredImage, StoredMap
+from serve.jobs.schema import locks
+from serve.jobs.store import KEPT_SHARE, JobResult, JobStore, LeaseLost, LockLost, StoredImage, StoredMap
 
 RESULT = JobResult(
     images=(StoredImage("demo/aa/b.png", 7, 256, 192),),
@@ -486,3 +487,51 @@ def test_a_lock_can_be_given_back(store):
     store.take_lock("reconciler", "a", 10)
     assert store.take_lock("reconciler", "a", 0)
     assert store.take_lock("reconciler", "b", 10)
+
+
+def test_a_lock_that_was_given_back_may_be_kept_by_its_owner(store, clock):
+    """It has run out, and nobody has taken it."""
+    store.take_lock("reconciler", "a", 10)
+    clock.advance(11)
+    assert store.keep_lock("reconciler", "a", 10)
+    assert not store.take_lock("reconciler", "b", 10)
+
+
+def test_a_lock_that_was_anothers_meanwhile_is_not_kept(store):
+    store.take_lock("reconciler", "a", 0)
+    store.take_lock("reconciler", "b", 0)
+    assert not store.keep_lock("reconciler", "a", 10)
+    assert store.take_lock("reconciler", "a", 10)
+
+
+def test_a_version_is_served_while_its_reconciler_holds_the_lock(store, model):
+    store.take_lock("reconciler", "a", 10)
+    store.set_serving(model, ("reconciler", "a"))
+    assert store.serving() == model
+
+
+@pytest.mark.parametrize(("seconds", "taken"), [(11, False), (11, True), (0, True)])
+def test_no_version_is_served_by_who_has_lost_the_lock(store, clock, model, seconds, taken):
+    if seconds:
+        store.take_lock("reconciler", "a", 10)
+        clock.advance(seconds)
+    if taken:
+        store.take_lock("reconciler", "b", 10)
+    with pytest.raises(LockLost, match="a does not hold the lock 'reconciler'"):
+        store.set_serving(model, ("reconciler", "a"))
+    assert store.serving() is None
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_nobody_can_take_the_lock_while_a_version_begins_to_be_served(engine, store, model):
+    store.take_lock("reconciler", "a", 10)
+    free = []
+
+    def look(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT INTO serving"):
+            with durable(engine).begin() as other:
+                free.append(other.scalar(sa.select(locks.c.name).with_for_update(skip_locked=True)))
+
+    sa.event.listen(engine, "before_cursor_execute", look)
+    store.set_serving(model, ("reconciler", "a"))
+    assert free == [None]

@@ -14,7 +14,7 @@ from controlnet.bundle import Bundle
 from serve.jobs.database import open_database
 from serve.jobs.rollouts import Rollout
 from serve.jobs.store import JobStore, ServedModel
-from serve.registry.reconciler import FIRST_WAIT, LONGEST_WAIT, Reconciler
+from serve.registry.reconciler import FIRST_WAIT, LONGEST_WAIT, RECONCILER, Reconciler
 from serve.registry.registry import RegisteredVersion, Registry, Resolved
 from tests.serve.registry.conftest import artifacts, client, closed_port, flip
 
@@ -85,7 +85,7 @@ def cache(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def reconciler(registry: Counting, store: JobStore, samplers: Samplers, cache: Path, clock: Clock) -> Reconciler:
-    return Reconciler(registry, store, samplers.prepare, cache, clock)
+    return Reconciler(registry, store, samplers.prepare, cache, clock=clock)
 
 
 @pytest.fixture
@@ -319,6 +319,23 @@ class TestServing:
         assert status.fault == "store"
         assert status.serving is not None
         assert status.serving.version == "1"
+
+    async def test_a_version_whose_reconciler_lost_its_lock_is_not_served(
+        self, registry: Counting, store: JobStore, cache: Path, bundle: Write
+    ) -> None:
+        """Another follows the registry by then, and has served what the champion is now."""
+
+        async def prepare(model: ServedModel) -> None:
+            if model.version == "2":
+                store.take_lock(RECONCILER, "a", 0)
+                assert store.take_lock(RECONCILER, "b", 60)
+
+        reconciler = Reconciler(registry, store, prepare, cache, "a")
+        assert store.take_lock(RECONCILER, "a", 60)
+        await reconciler.tick()
+        promote_second(registry, bundle)
+        status = await reconciler.tick()
+        assert (status.fault, served(store, registry)) == ("store", "1")
 
     async def test_a_rollout_is_served_then_loading_then_served(
         self, reconciler: Reconciler, registry: Counting, bundle: Write
