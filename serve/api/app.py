@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
@@ -92,7 +91,7 @@ def create_app(
     metrics: ApiMetrics,
     *,
     tracing: Tracing | None = None,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
     random_seed: Callable[[], int] = lambda: secrets.randbelow(2**32),
     on_shutdown: Sequence[Callable[[], object]] = (),
     body_s: float = 60.0,
@@ -107,7 +106,7 @@ def create_app(
         signals: Tells when the store changed.
         metrics: Told of every request, body and job.
         tracing: Makes spans of requests; none does not.
-        clock: Epoch seconds.
+        clock: Epoch seconds; the store's when absent.
         random_seed: A seed for whoever gave none.
         on_shutdown: Called in order when the server stops; for what the caller opened.
         body_s: Seconds in which a request's body must have arrived.
@@ -136,7 +135,7 @@ def create_app(
         artifacts,
         signals,
         metrics,
-        clock,
+        clock or store.clock,
         random_seed,
         Streams(settings.max_streams),
         tracing,

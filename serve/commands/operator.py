@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import getpass
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -14,6 +13,7 @@ import typer
 from rich.console import Console
 
 from serve.commands.edge import settings
+from serve.jobs.clock import clock_of
 from serve.jobs.database import open_database, read_database, require_database
 from serve.tenancy.keys import Keys
 from serve.tenancy.tenants import Tenants
@@ -47,7 +47,8 @@ def books(access: Literal["read", "change", "make"]) -> Iterator[Books]:
         require_database(url)
     engine = read_database(url) if access == "read" else open_database(url)
     try:
-        yield Books(Tenants(engine, time.time), Keys(engine, time.time))
+        clock = clock_of(engine)
+        yield Books(Tenants(engine, clock), Keys(engine, clock))
     finally:
         engine.dispose()
 

@@ -36,10 +36,10 @@ def status(settings: Settings) -> None:
     engine = read_database(settings.database_url)
     try:
         store = JobStore(engine)
-        found = answer(store.overview(), store.locked(READY))
+        found, now = answer(store.overview(), store.locked(READY)), store.clock()
     finally:
         engine.dispose()
-    show(found, console, time.time())
+    show(found, console, now)
 
 
 def show(found: StatusAnswer, console: Console, now: float) -> None:

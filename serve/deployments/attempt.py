@@ -78,7 +78,7 @@ class Attempt:
             Exception: Ours is.
         """
         job = self._lease.job
-        began = time.time()
+        began = self._store.clock()
         if self._lease.attempt == 1:
             self._tracing.past("queue", job.trace, job.created_at, began)
         timings = {"queued": began - job.created_at}
@@ -96,7 +96,7 @@ class Attempt:
                 raise errors.exceptions[0] from None
             stored = storing.result()
             timings["preparing"] = stored.seconds
-            timings["total"] = time.time() - job.created_at
+            timings["total"] = self._store.clock() - job.created_at
             warnings = stored.warnings if self._warnings is None else self._warnings
             result = JobResult(images=images, control_maps=stored.maps, timings=timings, warnings=warnings)
             with self._tracing.span("commit"):
@@ -123,7 +123,7 @@ class Attempt:
         try:
             async for event in stream:
                 if not stepped and self._lease.attempt == 1:
-                    self._metrics.first_step(time.time() - self._lease.job.created_at)
+                    self._metrics.first_step(self._store.clock() - self._lease.job.created_at)
                 stepped = True
                 if isinstance(event, Progress):
                     if event.preview is not None:
@@ -135,12 +135,12 @@ class Attempt:
                     images[event.index] = tasks.create_task(self._publish(event))
                     if len(images) == self._lease.job.spec.n:
                         break  # the sampler keeps them until the call is cancelled
-            ended = time.time()
+            ended = time.monotonic()
             sampled()
             stored = tuple([await images[i] for i in range(self._lease.job.spec.n)])
         finally:
             self._progress.drop(self._lease)
-        timings["publishing"] = time.time() - ended
+        timings["publishing"] = time.monotonic() - ended
         return stored
 
     def _work(self) -> SamplerJob:

@@ -87,7 +87,7 @@ class Chores:
             around=lambda job: tracing.span("webhook", job.trace, {"job": job.id}),
         )
         self._artifacts = ArtifactStore.open(settings.artifacts_url, settings.artifacts_options)
-        self._orphans_at = 0.0
+        self._orphans_at = float("-inf")
 
     def loops(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
         """The chores by name; each goes on until it is cancelled."""
@@ -142,10 +142,10 @@ class Chores:
                     await self._sweep_once()
 
     async def _sweep_once(self) -> None:
-        now = time.time()
+        now = time.monotonic()
         if now - self._orphans_at > ORPHANS_EVERY_S:
             self._orphans_at = now
-            await condemn_orphans(self._store.retention, self._artifacts, now - ORPHANS_AFTER_S)
+            await condemn_orphans(self._store.retention, self._artifacts, self._store.clock() - ORPHANS_AFTER_S)
         mine = partial(self._store.take_lock, SWEEPER, self._owner, SWEEPER_TTL)
         if deleted := await sweep(self._store.retention, self._artifacts, mine):
             log.info("swept", extra={"artifacts": deleted})

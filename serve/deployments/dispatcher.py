@@ -16,7 +16,6 @@ import contextlib
 import logging
 import random
 import secrets
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -101,9 +100,8 @@ class Dispatcher:
             self._metrics.webhook,
             self._tracing,
         )
-        self._gauges = Gauges(
-            self._store, Keys(database, time.time), self._reconciler, self._signals, self._metrics, settings.model
-        )
+        keys = Keys(database, self._store.clock)
+        self._gauges = Gauges(self._store, keys, self._reconciler, self._signals, self._metrics, settings.model)
         loops = {
             "claim": self._claim,
             "fleet": self._fleet.loop,
@@ -142,7 +140,7 @@ class Dispatcher:
             if not room or not sampled:
                 await self._ask(self._store.end_late)
             for lease in leases:
-                self._metrics.claimed(lease, time.time())
+                self._metrics.claimed(lease, self._store.clock())
                 task = asyncio.create_task(self._run(lease), name=lease.job.id)
                 self._running[task] = lease
                 self._unsampled[task] = max(1, lease.job.rows)

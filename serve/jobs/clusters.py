@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
+from serve.jobs.clock import until
 from serve.jobs.database import soft, upsert
 from serve.jobs.schema import locks
 
@@ -34,7 +35,7 @@ class Clusters:
         with self._soft.begin() as connection:
             now = self._clock()
             connection.execute(sa.delete(locks).where(_CLUSTERS, locks.c.until <= now))
-            values = {"owner": session, "until": now + ttl_s}
+            values = {"owner": session, "until": until(now, ttl_s)}
             write = upsert(connection, locks).values(name=PREFIX + session, **values)
             connection.execute(write.on_conflict_do_update(index_elements=["name"], set_=values))
 

@@ -32,6 +32,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from serve.errors import OperatorError, Overloaded
+from serve.jobs.clock import DatabaseClock, clock_of, set_clock
 from serve.jobs.migrations import agree, upgrade
 
 BUSY_TIMEOUT_S = 10.0
@@ -103,8 +104,12 @@ def damaged(file: str | Path, error: BaseException) -> DatabaseDamaged:
     )
 
 
-def open_database(url: str) -> sa.Engine:
+def open_database(url: str, clock: DatabaseClock | None = None) -> sa.Engine:
     """Open the database at `url`, make it where there is none, and bring its tables to this program's version.
+
+    Args:
+        url: SQLAlchemy's.
+        clock: What becomes its time (`clock_of`); one of this machine when absent.
 
     Raises:
         WrongDatabase: A dialect that is not supported, or a SQLite database that is not a file.
@@ -115,11 +120,13 @@ def open_database(url: str) -> sa.Engine:
     parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite":
         _file(parsed).parent.mkdir(parents=True, exist_ok=True)
-    engine = _opened(parsed)
+    engine = _opened(parsed, clock or DatabaseClock())
     try:
         if engine.dialect.name == "sqlite":
             _use_write_ahead_log(engine)
         upgrade(engine, durable(engine))
+        if engine.dialect.name == "sqlite":
+            clock_of(engine).agree(engine, soft(engine))
     except BaseException:
         engine.dispose()
         raise
@@ -141,10 +148,12 @@ def read_database(url: str) -> sa.Engine:
         still = not os.access(file.parent, os.W_OK) and not file.with_name(f"{file.name}-wal").exists()
         query = {"mode": "ro", "uri": "true", **({"immutable": "1"} if still else {})}
         parsed = sa.URL.create("sqlite", database=f"file:{quote(str(file))}", query=query)
-    engine = _opened(parsed)
+    engine = _opened(parsed, DatabaseClock())
     try:
         if not agree(engine):
             raise NoDatabase(f"{sa.make_url(url).render_as_string()} has no tables of a platform: run `cnserve up`")
+        if engine.dialect.name == "sqlite":
+            clock_of(engine).agree(engine)
     except BaseException:
         engine.dispose()
         raise
@@ -186,8 +195,10 @@ def _file(url: sa.URL) -> Path:
     return Path(url.database)
 
 
-def _opened(url: sa.URL) -> sa.Engine:
+def _opened(url: sa.URL, clock: DatabaseClock) -> sa.Engine:
     engine = _open_sqlite(url) if url.get_backend_name() == "sqlite" else _open_postgres(url)
+    set_clock(engine, clock)
+    sa.event.listen(engine, "connect", lambda *_: clock.outdate())
     sa.event.listen(engine, "handle_error", _tell)
     sa.event.listen(engine, "begin", _begin)
     return engine
@@ -250,6 +261,7 @@ def _begin(connection: sa.Connection) -> None:
     if connection.dialect.name == "postgresql":
         if kind == "soft":
             connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+        clock_of(connection).measure(connection)
     elif kind is None:
         connection.exec_driver_sql("BEGIN")
     else:

@@ -13,6 +13,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
+from serve.jobs.clock import until
 from serve.jobs.database import soft, upsert
 from serve.jobs.schema import locks
 
@@ -83,7 +84,7 @@ class Rollouts:
     def show(self, rollout: Rollout, ttl_s: float) -> None:
         """Say it, to be believed for `ttl_s` seconds; 0 takes it back."""
         with self._soft.begin() as connection:
-            values = {"owner": json.dumps(asdict(rollout)), "until": self._clock() + ttl_s}
+            values = {"owner": json.dumps(asdict(rollout)), "until": until(self._clock(), ttl_s)}
             write = upsert(connection, locks).values(name=PREFIX + rollout.model, **values)
             connection.execute(write.on_conflict_do_update(index_elements=["name"], set_=values))
 

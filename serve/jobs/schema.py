@@ -161,6 +161,14 @@ locks = sa.Table(
     sa.Column("until", sa.Double, nullable=False),
 )
 
+# What SQLite's processes agree on, which share one machine: `clock` tells.
+clock = sa.Table(
+    "clock",
+    metadata,
+    sa.Column("boot", sa.String, primary_key=True),  # a start of the machine
+    sa.Column("offset", sa.Double, nullable=False),  # from seconds since then to epoch seconds
+)
+
 # Who may use the platform, and how much of it: `serve.tenancy` owns these.
 
 tenants = sa.Table(

@@ -21,7 +21,6 @@ Other nouns have modules of their own and hang on the store: `idempotency`, `del
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from operator import itemgetter
@@ -32,6 +31,7 @@ import sqlalchemy as sa
 from serve.jobs import claiming, listing, standing
 from serve.jobs.census import Census, Waiting, census, waiting
 from serve.jobs.changes import Nobody, Observer, told
+from serve.jobs.clock import clock_of, until
 from serve.jobs.clusters import Clusters
 from serve.jobs.cost import FREE, Cost
 from serve.jobs.database import durable, soft, upsert
@@ -123,14 +123,14 @@ class LockLost(Exception):
 
 
 class JobStore:
-    """Jobs, their events, the serving pointer and named locks, in one database.
+    """Jobs, their events, the serving pointer and named locks, in one database, by one `clock`.
 
     Methods block for a disk's moment (a writer, for the writers before it): asyncio calls them in a thread. Any of them
     raises `StoreUnavailable` while the database is away, and may then be called again.
 
     Args:
         engine: From `open_database`.
-        clock: Epoch seconds.
+        clock: Epoch seconds; the database's when absent.
         max_attempts: How often a job submitted here is started before it is set aside as failed.
         retention_s: How long the result of a job submitted here is kept from its end.
         observer: Hears of the ends and retries that this store committed.
@@ -139,7 +139,7 @@ class JobStore:
     def __init__(
         self,
         engine: sa.Engine,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         max_attempts: int = 3,
         retention_s: float = WEEK_S,
         observer: Observer | None = None,
@@ -149,7 +149,7 @@ class JobStore:
         self._reads = engine
         self._writes = durable(engine)
         self._soft = soft(engine)
-        self._clock = clock
+        self.clock = self._clock = clock = clock or clock_of(engine)
         self._max_attempts = max_attempts
         self._retention_s = retention_s
         self._observer = observer or Nobody()
@@ -476,7 +476,7 @@ class JobStore:
             return True
         with self._soft.begin() as connection:
             now = self._clock()
-            values = {"owner": owner, "until": now + ttl_s}
+            values = {"owner": owner, "until": until(now, ttl_s)}
             take = (
                 upsert(connection, locks)
                 .values(name=name, **values)
@@ -500,8 +500,8 @@ class JobStore:
     def _holds(self, name: str, owner: str, ttl_s: float) -> bool:
         query = sa.select(locks.c.until).where(locks.c.name == name, locks.c.owner == owner)
         with self._reads.connect() as connection:
-            until, now = connection.scalar(query), self._clock()
-        return until is not None and now + KEPT_SHARE * ttl_s < until <= now + ttl_s
+            end, now = connection.scalar(query), self._clock()
+        return end is not None and now + KEPT_SHARE * ttl_s < end <= now + ttl_s
 
     def locked(self, name: str) -> bool:
         """Whether anyone holds the lock `name` now."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from serve.config import Settings
+from serve.jobs.clock import clock_of
 from serve.tenancy.audit import Audit
 from serve.tenancy.gate import Gate
 from serve.tenancy.jwks import Fetch, KeySet, fetch
@@ -31,7 +32,7 @@ class Tenancy:
         cls,
         engine: sa.Engine,
         settings: Settings,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         fetch: Fetch = fetch,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> Tenancy:
@@ -40,11 +41,12 @@ class Tenancy:
         Args:
             engine: From `open_database`.
             settings: Name the issuer of tokens, if there is one.
-            clock: Epoch seconds.
+            clock: Epoch seconds; the database's when absent, and the wall clock's for tokens, whose time is others'.
             fetch: Gets the issuer's documents.
             monotonic: Seconds that only grow.
         """
-        tenants, keys = Tenants(engine, clock), Keys(engine, clock)
+        shared = clock or clock_of(engine)
+        tenants, keys = Tenants(engine, shared), Keys(engine, shared)
         issuer = None
         if settings.oidc_issuer is not None and settings.oidc_audience is not None:
             issuer = Issuer(
@@ -53,6 +55,6 @@ class Tenancy:
                 settings.oidc_tenant_claim,
                 settings.oidc_role_claim,
                 KeySet(settings.oidc_issuer, fetch, monotonic),
-                clock,
+                clock or time.time,
             )
         return cls(tenants, keys, Audit(engine), Gate(keys, tenants, issuer, settings.anonymous))

@@ -51,7 +51,7 @@ class Webhooks:
         post: `Sender.post`: returns when the receiver took it.
         describe: A job as the api shows it. Called in a thread: it may read from the store.
         secret: `master_secret`.
-        clock: Epoch seconds.
+        clock: Epoch seconds that receivers compare with their own: the wall clock's.
         luck: Uniform in [0, 1).
         backoff: Between attempts, the default one when absent; how many there are is the store's.
         around: What is done around each attempt at telling of a job.
@@ -164,7 +164,7 @@ class Webhooks:
         self, delivery: Delivery, body: str | None, problem: str, retry_after_s: float | None = None
     ) -> None:
         self._told("failed")
-        due_at = self._clock() + self._backoff.wait_s(delivery.attempt + 1, self._luck(), retry_after_s)
+        due_at = self._store.clock() + self._backoff.wait_s(delivery.attempt + 1, self._luck(), retry_after_s)
         await asyncio.to_thread(self._store.deliveries.failed, delivery, problem, due_at, body)
 
     def _body(self, delivery: Delivery, job: Job) -> str:

@@ -18,7 +18,7 @@ from serve.jobs.database import (
     read_database,
     soft,
 )
-from serve.jobs.migrations import SchemaMismatch
+from serve.jobs.migrations import SchemaMismatch, head
 from serve.jobs.schema import jobs
 from serve.jobs.store import JobStore
 
@@ -179,7 +179,8 @@ def test_a_database_without_tables_has_no_platform(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("version", "told"), [("2", "tables of version 2, and this program's are 4"), ("99", "knows up to 4")]
+    ("version", "told"),
+    [("2", f"tables of version 2, and this program's are {head()}"), ("99", f"knows up to {head()}")],
 )
 def test_a_look_changes_no_tables_of_another_version(sqlite_engine, version, told):
     with durable(sqlite_engine).begin() as connection:
