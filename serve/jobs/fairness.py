@@ -12,6 +12,8 @@ size, and a team with little to do does not wait behind one with much.
 - **Charged once.** A job is charged when it is started first. An attempt that we made necessary is free, and comes at
   its old place.
 - **Inside a team** `interactive` comes before `batch`, then age decides.
+- **Near zero.** Counters are floats, in which the least charge is lost from 10^13 on. So all are lowered by what the
+  team served least among the busy ones was, once that is much: who is idle and below would be lifted there anyway.
 - **By rows.** Jobs are started while there is room, counted in UNet rows; the last may need more than is left, so that
   a large job is not overtaken by small ones for ever. A job without rows (a control map) counts as one.
 """
@@ -21,7 +23,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Priority = Literal["interactive", "batch"]
@@ -31,6 +33,10 @@ PRIORITIES: tuple[Priority, ...] = ("interactive", "batch")
 
 LEAST_GFLOP = 1e-3
 """What any job is charged: turns must pass between teams whose jobs cost nothing."""
+
+
+LARGE_GFLOP = 1e9
+"""From which on counters are lowered: a float there is exact to a ten-thousandth of the least charge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +124,29 @@ def charge(gflop: float, first: bool) -> float:
     return max(gflop, LEAST_GFLOP) if first else 0.0
 
 
+def _done(queue: Queue) -> dict[str, float]:
+    """The counters without what is in service."""
+    return {
+        tenant: turn.served - queue.serving.get(tenant, 0.0) / queue.weight(tenant)
+        for tenant, turn in queue.turns.items()
+    }
+
+
+def _lowered(queue: Queue) -> Queue:
+    """The same order by counters near zero, where they are large."""
+    done = _done(queue)
+    busy = [done[tenant] for tenant, turn in queue.turns.items() if turn.waiting or tenant in queue.serving]
+    least = min(busy) if busy else max(done.values(), default=0.0)
+    if least < LARGE_GFLOP:
+        return queue
+    turns = {tenant: replace(turn, served=max(0.0, turn.served - least)) for tenant, turn in queue.turns.items()}
+    return replace(queue, turns=turns)
+
+
 def virtual_times(queue: Queue, waiting: Collection[str]) -> dict[str, float]:
     """The counters of the teams that wait, those that came back lifted."""
     turns = queue.turns
-    done = {
-        tenant: turn.served - queue.serving.get(tenant, 0.0) / queue.weight(tenant) for tenant, turn in turns.items()
-    }
+    done = _done(queue)
     stayed = [done[tenant] for tenant in waiting if tenant in turns and turns[tenant].waiting]
     now = min(stayed) if stayed else max(done.values(), default=0.0)
     times = {}
@@ -142,6 +165,7 @@ def plan(queue: Queue, heads: Mapping[str, Sequence[Head]], room: int, held: Col
         room: Rows.
         held: Teams that have other jobs, which may not start now whatever room there is: they wait, and lose no turn.
     """
+    before, queue = queue.turns, _lowered(queue)
     served = virtual_times(queue, {*heads, *held})
     lines = {tenant: iter(line) for tenant, line in heads.items()}
     fronts: list[tuple[float, float, str, Head]] = []
@@ -164,8 +188,8 @@ def plan(queue: Queue, heads: Mapping[str, Sequence[Head]], room: int, held: Col
     left = {head.tenant for _, _, _, head in fronts} | set(held)
     after = {tenant: Turn(time, tenant in left) for tenant, time in served.items()}
     gone = {tenant: turn for tenant, turn in queue.turns.items() if turn.waiting and tenant not in served}
-    after |= {tenant: Turn(turn.served) for tenant, turn in gone.items()}
-    return Plan(tuple(started), {tenant: turn for tenant, turn in after.items() if turn != queue.turns.get(tenant)})
+    after = {**queue.turns, **after, **{tenant: Turn(turn.served) for tenant, turn in gone.items()}}
+    return Plan(tuple(started), {tenant: turn for tenant, turn in after.items() if turn != before.get(tenant)})
 
 
 def ahead(queue: Queue, waiting: Mapping[str, Backlog], before: Backlog, job: Head) -> Backlog:

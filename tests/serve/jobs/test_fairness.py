@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from serve.jobs.fairness import Backlog, Head, Queue, Turn, ahead, charge, plan
+from serve.jobs.fairness import LARGE_GFLOP, LEAST_GFLOP, Backlog, Head, Queue, Turn, ahead, charge, plan
 
 
 def line(tenant, *gflops, rows=2, since=0.0):
@@ -144,3 +146,38 @@ def test_before_a_job_of_a_team_that_comes_back_there_is_its_share_and_no_more()
     waiting = {"busy": Backlog(500, 1000, 500.0, 1.0)}
     job = Head("x", "back", 9.0, 2, 1.0)
     assert ahead(queue, waiting, Backlog(), job) == Backlog(1, 2, pytest.approx(1.0), 1.0)
+
+
+# Counters that have grown
+
+
+def test_the_least_charge_counts_after_years_of_work():
+    turns = {"a": Turn(2e13, waiting=True), "b": Turn(2e13, waiting=True)}
+    heads = {"a": line("a", *[LEAST_GFLOP] * 9), "b": line("b", *[LEAST_GFLOP] * 9, since=50)}
+    started = plan(Queue(turns), heads, 12).started
+    assert sum(head.tenant == "a" for head in started) == 3
+
+
+@pytest.mark.parametrize("serving", [{}, {"a": 4.0}])
+def test_large_counters_are_lowered_together(serving):
+    small = {"a": Turn(5, waiting=True), "b": Turn(7, waiting=True), "ahead": Turn(9), "behind": Turn(1)}
+    large = {tenant: replace(turn, served=turn.served + 2 * LARGE_GFLOP) for tenant, turn in small.items()}
+    heads = {tenant: line(tenant, 1, 2, 3) for tenant in ("a", "b", "behind")}
+    low, high = (plan(Queue(turns, serving=serving), heads, 8) for turns in (small, large))
+    assert ids(high) == ids(low)
+    gap = {turns["a"].served - turns["b"].served for turns in (small | low.turns, high.turns)}
+    assert len(gap) == 1
+    assert set(high.turns) == set(large)
+    assert max(turn.served for turn in high.turns.values()) < 20
+
+
+def test_who_was_idle_below_is_lifted_as_if_nothing_had_been_lowered():
+    large = {"a": Turn(2 * LARGE_GFLOP, waiting=True), "idle": Turn(3.0)}
+    lowered = large | plan(Queue(large), {"a": line("a", 1, 1)}, 2).turns
+    back = {"a": line("a", 1, 1), "idle": line("idle", 1, 1, since=50)}
+    assert ids(plan(Queue(lowered), back, 8)) == ["a0", "idle0", "a1", "idle1"]
+
+
+def test_counters_that_nobody_can_lose_by_are_left_alone():
+    turns = {"a": Turn(LARGE_GFLOP / 2, waiting=True), "idle": Turn(3.0)}
+    assert set(plan(Queue(turns), {"a": line("a", 1, 1)}, 2).turns) == {"a"}
