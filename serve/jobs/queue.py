@@ -18,8 +18,14 @@ FRESH_S = 600.0
 QUEUED = jobs.c.state == "queued"
 """Rows that wait for a worker."""
 
-SAMPLED = jobs.c.rows > 0
-"""Those of jobs that need a sampler; the others only make control maps."""
+
+def _sampled(of: sa.FromClause) -> sa.ColumnElement[bool]:
+    # What has no price at all is of an api of before there were prices, and is told from a map by that.
+    return (of.c.rows > 0) | (of.c.gflop == 0)
+
+
+SAMPLED = _sampled(jobs)
+"""Those of jobs that need a sampler; the others only make control maps, and have a price for that."""
 
 _WAITING = (
     sa.select(
@@ -114,7 +120,7 @@ def _heads(dialect: str, images: bool) -> sa.Select[Any]:
     front = (
         sa.select(*(line.c[name] for name in columns))
         .where(line.c.state == "queued", line.c.tenant == teams.c.tenant, line.c.priority == kinds.c.priority)
-        .where(sa.true() if images else line.c.rows == 0)
+        .where(sa.true() if images else ~_sampled(line))
         .order_by(line.c.created_at, line.c.id)
         .limit(sa.bindparam("most", type_=sa.Integer))
         .correlate(teams, kinds)

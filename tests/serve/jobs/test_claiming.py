@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from serve.jobs.cost import Cost
 from serve.jobs.database import durable, open_database
+from serve.jobs.fairness import LEAST_GFLOP
 from serve.jobs.pace import Pace
 from serve.jobs.schema import tenants, turns
 from serve.jobs.store import JobResult, JobStore
@@ -62,6 +63,17 @@ def test_turns_go_on_where_the_last_claim_ended(store, submit):
     for tenant in ("a", "a", "a", "b", "b", "b"):
         submit(tenant, cost=PRICE)
     assert [names(store.claim("x", 30, 1)) for _ in range(6)] == [["a"], ["b"], ["a"], ["b"], ["a"], ["b"]]
+
+
+def test_turns_go_on_after_years_of_work(store, engine, submit):
+    """So much that a float does not hold the least charge beside it."""
+    with durable(engine).begin() as connection:
+        rows = [{"tenant": tenant, "served": 2e13, "waiting": True} for tenant in "ab"]
+        connection.execute(sa.insert(turns), [*rows, {"tenant": "idle", "served": 1e13, "waiting": False}])
+    for tenant in ("a", "a", "a", "b", "b", "b"):
+        submit(tenant)
+    assert [names(store.claim("x", 30, 1)) for _ in range(4)] == [["a"], ["b"], ["a"], ["b"]]
+    assert served(engine) == {"a": (2 * LEAST_GFLOP, True), "b": (2 * LEAST_GFLOP, True), "idle": (0.0, False)}
 
 
 def test_interactive_jobs_start_before_batch_jobs_of_their_team_alone(store, submit):
@@ -138,6 +150,13 @@ def test_without_a_sampler_only_what_needs_none_is_started(store, submit):
     job = submit(cost=MAP)
     submit(cost=PRICE)
     assert [lease.job.id for lease in store.claim("x", 30, 12, images=False)] == [job.id]
+
+
+def test_a_job_of_before_there_were_prices_waits_for_a_sampler_too(store, submit):
+    job = submit()
+    assert store.claim("x", 30, 12, images=False) == []
+    assert store.waiting().jobs == 1
+    assert [lease.job.id for lease in store.claim("x", 30, 12)] == [job.id]
 
 
 def test_a_map_is_found_behind_any_number_of_images(store, submit):
