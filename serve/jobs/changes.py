@@ -1,5 +1,8 @@
 """What a transaction did to jobs, for whoever counts: told once it is committed, by the process that committed it.
 
+What jobs took of their teams' days is given back as the transaction's last act: their rows are locked before, and days
+after all of them.
+
 So each end is counted once, whoever ended the job: the dispatcher that made it, one that found its lease run out or its
 deadline passed, or the api that cancelled it while it waited.
 """
@@ -15,11 +18,12 @@ import sqlalchemy as sa
 
 from serve.errors import DeadlineMissed, ServeError
 from serve.jobs.job import Terminal
+from serve.jobs.quotas import give_back
 
 Outcome = Literal["succeeded", "cancelled", "refused", "late", "failed"]
 Reason = Literal["failure", "lease"]
 
-_NOTES = "changes"
+_NOTES, _REFUNDS = "changes", "refunds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +80,15 @@ class Nobody:
 def told(engine: sa.Engine, observer: Observer) -> Iterator[sa.Connection]:
     """A transaction whose notes reach `observer` once it is committed, and nobody if it is not."""
     notes: list[Ended | PutBack] = []
+    refunds: list[sa.Row[Any]] = []
     with engine.begin() as connection:
         info = connection.info  # of the pool, which outlives the transaction
-        info[_NOTES] = notes
+        info[_NOTES], info[_REFUNDS] = notes, refunds
         try:
             yield connection
         finally:
-            del info[_NOTES]
+            del info[_NOTES], info[_REFUNDS]
+        give_back(connection, refunds)
     for change in notes:
         if isinstance(change, Ended):
             observer.ended(change)
@@ -95,6 +101,15 @@ def note(connection: sa.Connection, change: Ended | PutBack) -> None:
     notes = connection.info.get(_NOTES)
     if notes is not None:
         notes.append(change)
+
+
+def refund(connection: sa.Connection, job: sa.Row[Any]) -> None:
+    """Have what a job was counted for given back at this transaction's end, where it is one of `told`; else now."""
+    refunds = connection.info.get(_REFUNDS)
+    if refunds is None:
+        give_back(connection, [job])
+    else:
+        refunds.append(job)
 
 
 def outcome(state: Terminal, problem: Mapping[str, Any] | None) -> Outcome:

@@ -38,6 +38,7 @@ _LATE = (
     .where(QUEUED, jobs.c.deadline.is_not(None), jobs.c.deadline <= sa.bindparam("now"))
     .limit(MOST_LATE)
 )
+_LATE_AND_FREE = _LATE.with_for_update(skip_locked=True)  # of the others somebody is making an end
 _LOCK = (
     sa.select(jobs.c.id, jobs.c.deadline, jobs.c.spec, jobs.c.rows, jobs.c.gflop)
     .where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)) & QUEUED)
@@ -90,8 +91,8 @@ def claim(
 
 
 def end_late(connection: sa.Connection, now: float) -> None:
-    """End jobs whose deadline has passed while they waited."""
-    for job_id in late(connection, now):
+    """End jobs whose deadline has passed while they waited, but for those that are being ended otherwise."""
+    for job_id in connection.scalars(_LATE_AND_FREE, {"now": now}).all():
         _miss(connection, job_id, now)
 
 

@@ -22,8 +22,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
 from pathlib import Path
-from typing import Literal
+from typing import Literal, ParamSpec, TypeVar
 from urllib.parse import quote, unquote
 
 import sqlalchemy as sa
@@ -35,11 +38,17 @@ from serve.errors import OperatorError, Overloaded
 from serve.jobs.clock import DatabaseClock, clock_of, set_clock
 from serve.jobs.migrations import agree, upgrade
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 BUSY_TIMEOUT_S = 10.0
 """How long a writer waits for the one before it."""
 
 RETRY_AFTER_S = 2.0
 """After which asking again makes sense while the store is away."""
+
+VICTIM_TRIES = 5
+"""How often a transaction is tried that the database gives up for another one's sake."""
 
 POSTGRES_OPTIONS = {
     "connect_timeout": 5,
@@ -63,12 +72,13 @@ _SQLITE_TRANSIENT = frozenset(
         sqlite3.SQLITE_PROTOCOL,
     }
 )
+_POSTGRES_VICTIM = ("40001", "40P01")  # of a serialization failure, of a deadlock
 _SQLITE_DAMAGED = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 _POSTGRES_TRANSIENT = (
     "08",  # the connection broke
     "25006",  # the server became a standby
     "25P03",  # idle in a transaction for too long
-    "40",  # deadlock or serialization failure: the server chose a victim
+    "40",  # the transaction was rolled back
     "53",  # disk full, out of memory, too many connections
     "55P03",  # the lock did not come free in time
     "57",  # the statement took too long, or the server shuts down or starts up
@@ -83,6 +93,10 @@ class StoreUnavailable(Overloaded):
     so that it may be repeated: those of a worker find their own fence over (`LeaseLost`) if they were done, a
     submission finds its idempotency key taken.
     """
+
+
+class Undone(StoreUnavailable):
+    """The database gave a transaction up for another one's sake, as in a deadlock: nothing of it was done."""
 
 
 class WrongDatabase(OperatorError, ValueError):
@@ -214,6 +228,22 @@ def soft(engine: sa.Engine) -> sa.Engine:
     return _writing(engine, "soft")
 
 
+def repeated(transaction: Callable[P, T]) -> Callable[P, T]:
+    """A function that is one transaction, tried again where the database gives that up for another one's sake.
+
+    Rows are locked in one order, so that this is rare; who waits for the answer need not know of it.
+    """
+
+    @wraps(transaction)
+    def call(*arguments: P.args, **options: P.kwargs) -> T:
+        for _ in range(VICTIM_TRIES - 1):
+            with suppress(Undone):
+                return transaction(*arguments, **options)
+        return transaction(*arguments, **options)
+
+    return call
+
+
 def upsert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
     """INSERT that can say ON CONFLICT, which each dialect spells in a construct of its own."""
     if connection.dialect.name == "postgresql":
@@ -303,8 +333,8 @@ def _tell(context: ExceptionContext) -> None:
         name = "" if context.engine is None else context.engine.url.database or ""
         raise damaged(unquote(name.removeprefix("file:")), context.original_exception) from context.original_exception
     if context.is_disconnect or _transient(context.original_exception):
-        error = StoreUnavailable("The store is not reachable.", retry_after_s=RETRY_AFTER_S)
-        raise error from context.original_exception
+        kind = Undone if getattr(context.original_exception, "sqlstate", None) in _POSTGRES_VICTIM else StoreUnavailable
+        raise kind("The store is not reachable.", retry_after_s=RETRY_AFTER_S) from context.original_exception
 
 
 def _transient(error: BaseException | None) -> bool:

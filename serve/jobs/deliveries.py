@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from serve.jobs.database import durable
+from serve.jobs.database import durable, repeated
 from serve.jobs.job import new_id
 from serve.jobs.schema import deliveries
 
@@ -91,6 +91,7 @@ class Deliveries:
             found: float | None = connection.scalar(query)
         return found
 
+    @repeated
     def claim(
         self, lease_s: float, limit: int, under_way: Mapping[str, int] = _IDLE, each: int | None = None
     ) -> list[Delivery]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from serve.errors import IdempotencyInFlight, IdempotencyMismatch
-from serve.jobs.database import soft, upsert
+from serve.jobs.database import StoreUnavailable, repeated, soft, upsert
 from serve.jobs.schema import idempotency
 
 RESERVED_S = 60.0
@@ -59,15 +59,24 @@ class Idempotency:
             IdempotencyInFlight: The same request is being submitted now.
             IdempotencyMismatch: The key stands for another request.
         """
+        token = secrets.token_hex(16)
+        try:
+            return self._reserve(tenant, key, fingerprint, token)
+        except StoreUnavailable:  # it may have been done all the same, and is known by its token
+            return self._reserve(tenant, key, fingerprint, token)
+
+    @repeated
+    def _reserve(self, tenant: str, key: str, fingerprint: str, token: str) -> Reservation | str:
         with self._soft.begin() as connection:
             now = self._clock()
-            token = secrets.token_hex(16)
             values = {"fingerprint": fingerprint, "token": token, "job_id": None, "expires_at": now + RESERVED_S}
             take = (
                 upsert(connection, idempotency)
                 .values(tenant=tenant, key=key, **values)
                 .on_conflict_do_update(
-                    index_elements=["tenant", "key"], set_=values, where=idempotency.c.expires_at <= now
+                    index_elements=["tenant", "key"],
+                    set_=values,
+                    where=(idempotency.c.expires_at <= now) | (idempotency.c.token == token),
                 )
                 .returning(idempotency.c.token)
             )
@@ -82,6 +91,7 @@ class Idempotency:
         found: str = row.job_id
         return found
 
+    @repeated
     def release(self, reservation: Reservation) -> None:
         """Free a key whose request was not submitted after all."""
         with self._soft.begin() as connection:

@@ -45,7 +45,7 @@ import sqlalchemy as sa
 
 from serve.errors import Overloaded
 from serve.jobs import idempotency
-from serve.jobs.database import durable, upsert
+from serve.jobs.database import durable, repeated, upsert
 from serve.jobs.schema import condemned, holds, jobs, swept
 
 _MARK = sa.select(sa.func.max(swept.c.id))
@@ -115,6 +115,7 @@ class Retention:
         with self._reads.connect() as connection:
             return mark(connection)
 
+    @repeated
     def expire(self, limit: int = 100) -> int:
         """End the time of up to `limit` jobs, and condemn the artifacts that only they held.
 
@@ -139,6 +140,7 @@ class Retention:
             _condemn(connection, set(released), now)
         return len(job_ids)
 
+    @repeated
     def forget(self) -> None:
         """Drop what nobody will ask for any more: idempotency keys and sweeps of long ago."""
         with self._writes.begin() as connection:
@@ -146,6 +148,7 @@ class Retention:
             idempotency.forget(connection, now)
             connection.execute(sa.delete(swept).where(swept.c.at <= now - KEPT_S))
 
+    @repeated
     def condemn(self, keys: Sequence[str]) -> int:
         """Condemn those of `keys` that nothing holds: artifacts that were put for a row which never came.
 
@@ -156,6 +159,7 @@ class Retention:
             _alone(connection)
             return _condemn(connection, set(keys), self._clock())
 
+    @repeated
     def take(self, limit: int = TAKEN) -> Deletion:
         """Begin to delete up to `limit` condemned keys, those of a sweeper that stopped included.
 
@@ -180,6 +184,7 @@ class Retention:
             mine = condemned.c.key.in_(deletion.keys) & (condemned.c.token == deletion.token)
             return frozenset(connection.scalars(sa.select(condemned.c.key).where(mine)))
 
+    @repeated
     def swept(self, deletion: Deletion, gone: Collection[str], failed: Collection[str] = ()) -> int:
         """Record the end of a deletion; what another sweeper has taken meanwhile is left to it.
 

@@ -28,13 +28,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from serve.errors import ServeError
 from serve.jobs import claiming, listing, standing
 from serve.jobs.census import Census, Waiting, census, waiting
 from serve.jobs.changes import Nobody, Observer, told
 from serve.jobs.clock import clock_of, until
 from serve.jobs.clusters import Clusters
 from serve.jobs.cost import FREE, Cost
-from serve.jobs.database import durable, soft, upsert
+from serve.jobs.database import StoreUnavailable, durable, repeated, soft, upsert
 from serve.jobs.deliveries import Deliveries
 from serve.jobs.fairness import Priority
 from serve.jobs.idempotency import Idempotency, Reservation, bind
@@ -183,6 +184,8 @@ class JobStore:
     ) -> Job:
         """Queue a job pinned to `model`; it is durable when this returns.
 
+        Where the answer to its commit is lost, it is looked for by its id, which was made before.
+
         Args:
             tenant: Whose it is.
             spec: Its pictures are stored.
@@ -202,35 +205,67 @@ class JobStore:
             InvalidRequest: It is more than a whole day's.
             ArtifactsSwept: Read the mark, store the pictures and submit again.
             IdempotencyInFlight: Another request took over the key.
+            StoreUnavailable: Nothing was queued, unless it names a `job`: that one may have been.
         """
-        with self._writes.begin() as connection:
-            now = self._clock()
-            reserve(connection, tenant, quota, spec.n, cost, now)
-            row = {
-                "id": new_id("job", now),
-                "tenant": tenant,
-                "state": "queued",
-                "spec": spec.to_json(),
-                "model_name": model.name,
-                "model_version": model.version,
-                "model_digest": model.digest,
-                "max_attempts": self._max_attempts,
-                "created_at": now,
-                "retention": self._retention_s if retention_s is None else retention_s,
-                "webhook": webhook,
-                "idempotency_key": None if reservation is None else reservation.key,
-                "priority": priority,
-                "deadline": None if deadline_s is None else now + deadline_s,
-                "rows": cost.rows,
-                "gflop": cost.gflop,
-                "trace": trace,
-            }
-            job = read(connection.execute(_SUBMIT, row).one())
-            if reservation is not None:
-                bind(connection, reservation, job.id, now)
-            hold(connection, job.id, spec.keys, mark)
-            record(connection, job.id, "queued", {"attempt": 0}, now)
-        return job
+        job_id = new_id("job", self._clock())
+        sent = False
+
+        @repeated
+        def queue() -> Job:
+            nonlocal sent
+            with self._writes.begin() as connection:
+                now = self._clock()
+                reserve(connection, tenant, quota, spec.n, cost, now)
+                row = {
+                    "id": job_id,
+                    "tenant": tenant,
+                    "state": "queued",
+                    "spec": spec.to_json(),
+                    "model_name": model.name,
+                    "model_version": model.version,
+                    "model_digest": model.digest,
+                    "max_attempts": self._max_attempts,
+                    "created_at": now,
+                    "retention": self._retention_s if retention_s is None else retention_s,
+                    "webhook": webhook,
+                    "idempotency_key": None if reservation is None else reservation.key,
+                    "priority": priority,
+                    "deadline": None if deadline_s is None else now + deadline_s,
+                    "rows": cost.rows,
+                    "gflop": cost.gflop,
+                    "trace": trace,
+                }
+                job = read(connection.execute(_SUBMIT, row).one())
+                if reservation is not None:
+                    bind(connection, reservation, job.id, now)
+                hold(connection, job.id, spec.keys, mark)
+                record(connection, job.id, "queued", {"attempt": 0}, now)
+                sent = True
+            return job
+
+        try:
+            return queue()
+        except StoreUnavailable:
+            if not sent:
+                raise
+        # Repeated, it waits for a first one that the database has yet to end, and is refused if that was done.
+        try:
+            return queue()
+        except (ServeError, sa.exc.IntegrityError) as error:
+            if isinstance(error, StoreUnavailable):
+                error.job = job_id
+            job = self._known(job_id, error)
+            if job is None:
+                raise
+            return job
+
+    def _known(self, job_id: str, refusal: Exception) -> Job | None:
+        """The job, or what may be told of it while the store is away."""
+        try:
+            return self.get(job_id)
+        except StoreUnavailable as error:
+            error.job = job_id
+            raise error from refusal
 
     def get(self, job_id: str, tenant: str | None = None) -> Job | None:
         """The job, or None where there is none or it is not `tenant`'s."""
@@ -274,6 +309,7 @@ class JobStore:
         with self._reads.connect() as connection:
             return [Event(**row) for row in connection.execute(query).mappings()]
 
+    @repeated
     def request_cancel(self, job_id: str, tenant: str) -> Job | None:
         """Cancel a queued job at once; flag a running one for its worker; leave a finished one as it is.
 
@@ -315,6 +351,7 @@ class JobStore:
 
     # What a dispatcher does.
 
+    @repeated
     def claim(self, owner: str, lease_s: float, room: int, images: bool = True) -> list[Lease]:
         """Start jobs, in the fair order, while there is room; each is `owner`'s for `lease_s` seconds.
 
@@ -335,6 +372,7 @@ class JobStore:
             # The clock is read under the lock, whose wait must not come off the lease.
             return claiming.claim(connection, owner, lease_s, room, self._clock, images)
 
+    @repeated
     def end_late(self) -> None:
         """End jobs whose deadline has passed while they waited; a claim does so too."""
         with self._reads.connect() as connection:
@@ -343,8 +381,9 @@ class JobStore:
         with told(self._writes, self._observer) as connection:
             claiming.end_late(connection, self._clock())
 
+    @repeated
     def renew(self, leases: Sequence[Lease], lease_s: float) -> list[Lease]:
-        """Keep jobs for another `lease_s` seconds, in one statement: a dispatcher under load has no time for more.
+        """Keep jobs for another `lease_s` seconds, all together: a dispatcher under load has no time for more.
 
         Returns:
             The leases that are over.
@@ -352,9 +391,12 @@ class JobStore:
         if not leases:
             return []
         fences = sa.tuple_(jobs.c.id, jobs.c.fence).in_([(lease.job.id, lease.fence) for lease in leases])
-        extend = sa.update(jobs).where(fences, jobs.c.state == "running").returning(jobs.c.id)
+        ours = sa.select(jobs.c.id).where(fences, jobs.c.state == "running").order_by(jobs.c.id)
         with self._soft.begin() as connection:
-            kept = set(connection.scalars(extend.values(lease_until=self._clock() + lease_s)))
+            # In one order, as `progress` writes: or each could wait for the other.
+            kept = set(connection.scalars(ours.with_for_update(key_share=True)))
+            extend = sa.update(jobs).where(jobs.c.id.in_(kept))
+            connection.execute(extend.values(lease_until=self._clock() + lease_s))
         return [lease for lease in leases if lease.job.id not in kept]
 
     def cancel_requests(self, owner: str) -> list[str]:
@@ -365,10 +407,15 @@ class JobStore:
     def progress(self, steps: Iterable[tuple[Lease, Mapping[str, Any]]]) -> None:
         """Show how far jobs are, in one transaction; where a lease is over, nothing is changed."""
         rows = [{"this": lease.job.id, "held": lease.fence, "shown": dict(progress)} for lease, progress in steps]
+        self._show(sorted(rows, key=itemgetter("this")))
+
+    @repeated
+    def _show(self, rows: Sequence[Mapping[str, Any]]) -> None:
         with self._soft.begin() as connection:
-            connection.execute(_SHOW, sorted(rows, key=itemgetter("this")))
+            connection.execute(_SHOW, rows)
             notify(connection)
 
+    @repeated
     def annotated(self, lease: Lease, made: Sequence[StoredMap]) -> None:
         """Record that the job's control maps are stored; they are kept as long as its result will be.
 
@@ -381,6 +428,7 @@ class JobStore:
             hold(connection, lease.job.id, {control_map.key for control_map in made}, lease.mark)
             record(connection, lease.job.id, "annotated", data, self._clock())
 
+    @repeated
     def image_done(self, lease: Lease, index: int, image: StoredImage) -> None:
         """Record that image `index` of the job is stored; it is kept as long as its result will be.
 
@@ -392,6 +440,7 @@ class JobStore:
             hold(connection, lease.job.id, {image.key}, lease.mark)
             tell_image(connection, lease.job.id, index, image, self._clock())
 
+    @repeated
     def succeed(self, lease: Lease, result: JobResult, untold: Collection[int] = ()) -> None:
         """End the job with what it made.
 
@@ -418,6 +467,7 @@ class JobStore:
         """End the job as it was asked to."""
         self._end(lease, "cancelled")
 
+    @repeated
     def retry(self, lease: Lease, problem: Mapping[str, Any]) -> State:
         """Give the job back after a failure that another attempt may not meet.
 
@@ -427,6 +477,7 @@ class JobStore:
         with told(self._writes, self._observer) as connection:
             return put_back(connection, leased(connection, lease), dict(problem), self._clock())
 
+    @repeated
     def _end(self, lease: Lease, state: Terminal, error: Mapping[str, Any] | None = None) -> None:
         with told(self._writes, self._observer) as connection:
             if finish(connection, held(lease), state, self._clock(), error) is None:
@@ -487,6 +538,7 @@ class JobStore:
             )
             return connection.scalar(take) is not None
 
+    @repeated
     def keep_lock(self, name: str, owner: str, ttl_s: float) -> bool:
         """Keep the lock `name` for `ttl_s` seconds from now; False where someone else has taken it since.
 

@@ -13,10 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from serve.errors import JobFailed
-from serve.jobs.changes import Ended, PutBack, Reason, note, outcome
+from serve.jobs.changes import Ended, PutBack, Reason, note, outcome, refund
 from serve.jobs.deliveries import announce
 from serve.jobs.job import EventKind, Job, JobResult, Lease, ModelVersion, State, StoredImage, Terminal
-from serve.jobs.quotas import give_back
 from serve.jobs.retention import hold
 from serve.jobs.schema import events, jobs
 from serve.jobs.signals import notify
@@ -118,7 +117,7 @@ def finish(
     if row is None:
         return None
     if state == "failed" or (state == "cancelled" and row.attempt == 0):
-        give_back(connection, row)
+        refund(connection, row)
     if row.webhook is not None:
         announce(connection, row, now)
     record(connection, row.id, state, {} if error is None else {"attempt": row.attempt, "problem": error}, now)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -143,3 +147,41 @@ def claim_one(store):
         return lease
 
     return claim_one
+
+
+@pytest.fixture
+def until_blocked(engine):
+    """Wait until a thread waits for a lock of PostgreSQL, or has ended."""
+
+    def until_blocked(thread: threading.Thread) -> None:
+        waiting = 0
+        while thread.is_alive() and not waiting:
+            thread.join(0.005)
+            with engine.connect() as connection:
+                waiting = connection.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE NOT granted").scalar()
+
+    return until_blocked
+
+
+@pytest.fixture
+def lose_answers(engine, monkeypatch):
+    """Have the connection break after each of so many commits, or before it: nobody hears whether they were done."""
+
+    def lose(count: int = 1, done: bool = True) -> None:
+        commit, left = engine.dialect.do_commit, iter(range(count))
+
+        def commit_and_break(connection: Any) -> None:
+            breaks = next(left, None) is not None
+            if done or not breaks:
+                commit(connection)
+            if not breaks:
+                return
+            if engine.dialect.name == "postgresql":
+                raise psycopg.OperationalError("server closed the connection unexpectedly")
+            broken = sqlite3.OperationalError("disk I/O error")
+            broken.sqlite_errorcode = sqlite3.SQLITE_IOERR
+            raise broken
+
+        monkeypatch.setattr(engine.dialect, "do_commit", commit_and_break)
+
+    return lose

@@ -14,7 +14,9 @@ import sqlalchemy as sa
 from ops.services import Missing, Postgres
 from serve.errors import Overloaded, ServeError
 from serve.jobs import database
+from serve.jobs import store as store_module
 from serve.jobs.database import StoreUnavailable, durable, open_database
+from serve.jobs.quotas import Quota
 from serve.jobs.schema import jobs, locks
 from serve.jobs.store import JobResult, JobStore, LeaseLost
 
@@ -155,29 +157,71 @@ def test_what_is_wrong_with_a_statement_is_not_the_stores_absence(engine):
         connection.exec_driver_sql("SELECT nonsense FROM nowhere")
 
 
-def test_a_success_whose_commit_was_not_heard_of_may_be_written_again(engine, store, submit, claim_one, monkeypatch):
+def test_a_success_whose_commit_was_not_heard_of_may_be_written_again(store, submit, claim_one, lose_answers):
     """The connection breaks after the commit: the second write finds the fence over, and nothing is doubled."""
     job = submit(webhook="https://example.test/hook")
     lease = claim_one()
-    commit = engine.dialect.do_commit
-
-    def commit_and_break(connection: object) -> None:
-        commit(connection)
-        if engine.dialect.name == "postgresql":
-            raise psycopg.OperationalError("server closed the connection unexpectedly")
-        broken = sqlite3.OperationalError("disk I/O error")
-        broken.sqlite_errorcode = sqlite3.SQLITE_IOERR
-        raise broken
-
-    with monkeypatch.context() as patch:
-        patch.setattr(engine.dialect, "do_commit", commit_and_break)
-        with pytest.raises(StoreUnavailable):
-            store.succeed(lease, JobResult(()))
+    lose_answers()
+    with pytest.raises(StoreUnavailable):
+        store.succeed(lease, JobResult(()))
     with pytest.raises(LeaseLost):
         store.succeed(lease, JobResult(()))
     assert store.get(job.id).state == "succeeded"
     assert store.usage.between("demo", 0, 1e10)[0].jobs == 1
     assert [event.kind for event in store.events(job.id)] == ["queued", "started", "succeeded"]
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["done", "undone"])
+def test_a_submission_whose_commit_was_not_heard_of_is_one_job(store, submit, lose_answers, done):
+    quota = Quota(images_per_day=4)
+    lose_answers(done=done)
+    job = submit(quota=quota)
+    assert store.page("demo").jobs == (job,)
+    assert [event.kind for event in store.events(job.id)] == ["queued"]
+    assert store.spent.left("demo", quota)[0].left == 2
+
+
+@pytest.mark.parametrize("quota", [Quota(queued_jobs=1), Quota(images_per_day=2)], ids=["queue", "day"])
+def test_it_is_not_refused_for_what_it_took_itself(store, submit, lose_answers, quota):
+    lose_answers()
+    job = submit(quota=quota)
+    assert store.page("demo").jobs == (job,)
+
+
+def test_its_idempotency_key_names_it(store, submit, lose_answers):
+    reservation = store.idempotency.reserve("demo", "k", "body")
+    lose_answers()
+    job = submit(reservation=reservation)
+    assert store.idempotency.reserve("demo", "k", "body") == job.id
+
+
+def test_where_it_cannot_be_looked_for_its_id_is_told(store, submit, lose_answers, monkeypatch):
+    def away(*_: object) -> None:
+        raise StoreUnavailable("away")
+
+    lose_answers()
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "get", away)
+        with pytest.raises(StoreUnavailable) as refused:
+            submit()
+    assert store.get(refused.value.job).state == "queued"
+
+
+def test_of_a_submission_that_was_not_sent_no_id_is_told(submit, engine, monkeypatch):
+    def away(*_: object) -> None:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(store_module, "record", away)
+    with pytest.raises(StoreUnavailable) as refused:
+        submit()
+    assert refused.value.job is None
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["done", "undone"])
+def test_a_reservation_whose_commit_was_not_heard_of_does_not_stand_in_its_own_way(store, submit, lose_answers, done):
+    lose_answers(done=done)
+    job = submit(reservation=store.idempotency.reserve("demo", "k", "body"))
+    assert store.idempotency.reserve("demo", "k", "body") == job.id
 
 
 def test_writers_ride_out_a_restart(server, postgres_store, spec, model):

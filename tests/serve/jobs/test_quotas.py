@@ -7,10 +7,13 @@ import threading
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
 from serve.errors import InvalidRequest, QuotaExceeded
 from serve.jobs.cost import Cost
+from serve.jobs.database import open_database
 from serve.jobs.quotas import DAY_S, MINUTE_S, Quota, to_midnight
+from serve.jobs.store import JobStore
 
 COST = Cost(rows=4, gflop=10.0)
 
@@ -150,6 +153,41 @@ def test_a_quota_holds_for_many_submissions_at_once(store, spec, model):
     for thread in threads:
         thread.join()
     assert len(accepted) == rows(store) == 7
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_jobs_that_wait_are_bounded_over_midnight(store, engine, spec, model, clock, until_blocked):
+    """One submission of the day before is about to commit when one of the next day counts."""
+    quota, sent, go = Quota(queued_jobs=1), threading.Event(), threading.Event()
+    outcomes = {}
+
+    def before_commit(_connection: object) -> None:
+        sent.set()
+        go.wait()
+
+    def ask(name: str, asked: JobStore, now: float) -> threading.Thread:
+        def run() -> None:
+            try:
+                outcomes[name] = submit(asked, spec, model, quota).state
+            except QuotaExceeded:
+                outcomes[name] = "refused"
+
+        clock.now = now
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    other = open_database(engine.url.render_as_string(hide_password=False))
+    sa.event.listen(other, "commit", before_commit)
+    first = ask("first", JobStore(other, clock), 10 * DAY_S - 1)
+    sent.wait()
+    second = ask("second", store, 10 * DAY_S + 1)
+    until_blocked(second)
+    go.set()
+    first.join()
+    second.join()
+    other.dispose()
+    assert outcomes == {"first": "queued", "second": "refused"}
 
 
 def test_what_was_cancelled_before_it_started_is_given_back(store, spec, model):

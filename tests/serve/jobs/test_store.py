@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -12,9 +13,9 @@ import pytest
 import sqlalchemy as sa
 
 from serve.errors import Internal, JobFailed
-from serve.jobs.database import durable, open_database
+from serve.jobs.database import VICTIM_TRIES, StoreUnavailable, durable, open_database
 from serve.jobs.job import STATES
-from serve.jobs.schema import locks
+from serve.jobs.schema import jobs, locks
 from serve.jobs.store import KEPT_SHARE, JobResult, JobStore, LeaseLost, LockLost, StoredImage, StoredMap
 
 RESULT = JobResult(
@@ -535,3 +536,94 @@ def test_nobody_can_take_the_lock_while_a_version_begins_to_be_served(engine, st
     sa.event.listen(engine, "before_cursor_execute", look)
     store.set_serving(model, ("reconciler", "a"))
     assert free == [None]
+
+
+# Transactions that wait for each other
+
+on_postgres = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
+@pytest.fixture
+def give_up(engine):
+    """Have PostgreSQL give up the next transactions that change jobs, so many, as it does in a deadlock."""
+    with durable(engine).begin() as connection:
+        connection.exec_driver_sql("CREATE SEQUENCE victims")
+        connection.exec_driver_sql(
+            "CREATE FUNCTION give_up() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "IF nextval('victims') <= TG_ARGV[0]::int THEN RAISE EXCEPTION 'deadlock' USING ERRCODE = '40P01'; END IF; "
+            "RETURN NEW; END $$"
+        )
+
+    def give_up(count: int) -> None:
+        with durable(engine).begin() as connection:
+            connection.exec_driver_sql(
+                f"CREATE TRIGGER victim BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION give_up({count})"
+            )
+
+    yield give_up
+    with durable(engine).begin() as connection:
+        connection.exec_driver_sql("DROP FUNCTION give_up CASCADE")
+        connection.exec_driver_sql("DROP SEQUENCE victims")
+
+
+@on_postgres
+def test_what_was_given_up_is_done_again_and_nobody_is_told(store, submit, give_up):
+    job = submit()
+    give_up(VICTIM_TRIES - 1)
+    assert store.request_cancel(job.id, "demo").state == "cancelled"
+    assert kinds(store, job) == ["queued", "cancelled"]
+
+
+@on_postgres
+def test_what_is_given_up_every_time_is_told(store, submit, give_up):
+    job = submit()
+    give_up(VICTIM_TRIES)
+    with pytest.raises(StoreUnavailable):
+        store.request_cancel(job.id, "demo")
+    assert kinds(store, job) == ["queued"]
+
+
+@on_postgres
+def test_leases_are_renewed_in_the_order_of_ids(store, engine, spec, model, clock, until_blocked):
+    """As progress is written: in another order each could hold what the other waits for."""
+    clock.advance(100)
+    later = store.submit("demo", spec, model).id  # the first row of the table
+    clock.advance(-100)
+    first = store.submit("demo", spec, model).id
+    leases = store.claim("a", 1000, 8)
+    renewing = threading.Thread(target=store.renew, args=(leases, 1000))
+    with durable(engine).begin() as other:
+        other.execute(sa.select(jobs.c.id).where(jobs.c.id == first).with_for_update())
+        renewing.start()
+        until_blocked(renewing)
+        free = sa.select(jobs.c.id).where(jobs.c.id == later).with_for_update(skip_locked=True)
+        assert other.scalar(free) == later
+    renewing.join()
+
+
+@on_postgres
+def test_jobs_that_are_late_are_ended_past_one_that_is_being_cancelled(store, engine, submit, clock):
+    ended, busy = (submit(deadline_s=1).id for _ in range(2))
+    clock.advance(60)
+    with durable(engine).begin() as other:
+        other.execute(sa.select(jobs.c.id).where(jobs.c.id == busy).with_for_update())
+        store.end_late()
+        assert [store.get(job).state for job in (ended, busy)] == ["failed", "queued"]
+
+
+def test_days_are_given_back_after_all_rows_and_in_one_order(store, engine, submit, clock):
+    for tenant in ("b", "a", "b"):
+        submit(tenant, deadline_s=1)
+    clock.advance(60)
+    written = []
+
+    def note(_connection, _cursor, statement, values, *_):
+        found = re.match(r"UPDATE (\w+)", statement)
+        if found:
+            written.append((found[1], values))
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    store.end_late()
+    assert [table for table, _ in written] == ["jobs"] * 3 + ["spent"] * 2
+    named = [set(values.values() if isinstance(values, dict) else values) & {"a", "b"} for _, values in written[3:]]
+    assert named == [{"a"}, {"b"}]

@@ -7,16 +7,18 @@ import random
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 import serve
+from serve.jobs import database
 from serve.jobs.cost import Cost
 from serve.jobs.job import TERMINAL
 from serve.jobs.schema import deliveries, events, usage
-from serve.jobs.store import JobResult, JobStore, LeaseLost, StoredImage
+from serve.jobs.store import JobResult, JobStore, Lease, LeaseLost, StoredImage
 
 RESULT = JobResult((StoredImage("demo/aa/b.png", 7, 256, 192),))
 URL = "https://example.test/hook"
@@ -168,3 +170,49 @@ def test_a_stop_that_is_asked_while_a_worker_gives_the_job_back_is_not_lost(stor
         thread.join()
         assert asked.state == "cancelled" or asked.cancel_requested
         assert store.get(job.id).state == "cancelled"
+
+
+def test_cancels_renewals_and_deadlines_do_not_wait_in_a_circle(store, spec, model, monkeypatch):
+    """Each transaction is tried once: a deadlock of PostgreSQL would be told."""
+    monkeypatch.setattr(database, "VICTIM_TRIES", 1)
+    leases = []
+    for _ in range(12):
+        store.submit("runs", spec, model)
+    leases = store.claim("a", 600, 100)
+    late = [store.submit(f"team-{number % 2}", spec, model, deadline_s=-1.0).id for number in range(40)]
+    failures: list[Exception] = []
+
+    def cancel(jobs: list[str]) -> None:
+        for job in jobs:
+            for team in ("team-0", "team-1"):
+                store.request_cancel(job, team)
+
+    def end() -> None:
+        while store.counts()["queued"]:
+            store.end_late()
+
+    def renew(held: list[Lease]) -> None:
+        for step in range(10):
+            store.renew(held, 600)
+            store.progress([(lease, {"step": step}) for lease in held])
+
+    def watched(work: Callable[..., None], *arguments: object) -> threading.Thread:
+        def run() -> None:
+            try:
+                work(*arguments)
+            except Exception as error:
+                failures.append(error)
+
+        return threading.Thread(target=run)
+
+    threads = [
+        *(watched(cancel, jobs) for jobs in (late, late[::-1])),
+        *(watched(renew, held) for held in (leases, leases[::-1])),
+        *(watched(end) for _ in range(2)),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert {store.get(job).state for job in late} <= {"cancelled", "failed"}
