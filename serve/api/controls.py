@@ -162,7 +162,7 @@ async def _submit_map(type: str, request: Request, context: Context, who: Princi
         draft = await to_thread.run_sync(settle_map, type, wanted, uploads, served.manifest, settings)
         return await submit(request, context, who, draft, served, reservation)
 
-    return await once(context, who.tenant, key, partial(fingerprint_of, request, wanted, uploads), admit)
+    return await once(request, context, who.tenant, key, partial(fingerprint_of, request, wanted, uploads), admit)
 
 
 async def _render(finished: answers.Finished, media: str) -> Response:

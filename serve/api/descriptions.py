@@ -13,6 +13,7 @@ from serve.api.problems import members
 from serve.api.schemas import ModelAnswer, Problem, WarningAnswer, Warnings
 from serve.errors import ServeError
 from serve.jobs.spec import JobSpec
+from serve.jobs.standing import Standing
 from serve.jobs.store import Job, JobResult, JobStore, StoredImage, StoredMap
 from serve.telemetry import trace_id_of
 
@@ -159,9 +160,13 @@ def _steps(job: Job, progress: Mapping[str, Any]) -> list[int]:
 
 def describe(store: JobStore, job: Job) -> JobAnswer:
     """All that a client may know. Reads from the store, so it belongs in a thread."""
-    made = Made.by(store, job)
+    return describe_alone(job, Made.by(store, job), store.standing(job) if job.state == "queued" else None)
+
+
+def describe_alone(job: Job, made: Made | None = None, standing: Standing | None = None) -> JobAnswer:
+    """What its row tells a client of a job, beside what is given."""
+    made = made or Made()
     progress = job.progress
-    standing = store.standing(job) if job.state == "queued" else None
     return JobAnswer(
         id=job.id,
         kind=job.spec.kind,

@@ -13,10 +13,11 @@ from pydantic import BaseModel, Field
 
 from serve.api.access import OwnJob, Tenant, Who
 from serve.api.context import Context, InContext
-from serve.api.descriptions import JobAnswer, describe
+from serve.api.descriptions import JobAnswer, describe, describe_alone
 from serve.api.images import BODY
 from serve.api.problems import documented
 from serve.api.submission import IdempotencyKey, submit_images
+from serve.jobs.database import StoreUnavailable
 from serve.jobs.store import Job
 
 router = APIRouter(tags=["jobs"])
@@ -99,5 +100,10 @@ async def cancel_job(job: OwnJob, context: InContext) -> Response:
 
 
 async def _answer(context: Context, job: Job, status: int, headers: dict[str, str] | None = None) -> Response:
-    answer = await to_thread.run_sync(partial(describe, context.store, job))
+    try:
+        answer = await to_thread.run_sync(partial(describe, context.store, job))
+    except StoreUnavailable:
+        if job.started_at is not None:
+            raise
+        answer = describe_alone(job)  # what was committed is answered for, though it can't be said where it stands
     return JSONResponse(answer.model_dump(), status, headers)

@@ -105,7 +105,7 @@ class Observe:
             if status != GONE:  # an answer began and can't be taken back: the server closes the connection
                 log.exception("answer broken off", extra={"request_id": request_id})
                 raise
-            await self._problem(error, request_id)(scope, receive, tagged)
+            await self._problem(error, request_id, problems.job_of(error, scope["state"]))(scope, receive, tagged)
         finally:
             seconds = self._clock() - began
             method, route = _method(scope), _template(scope)
@@ -131,11 +131,11 @@ class Observe:
         elif isinstance(error, StoreUnavailable):
             self._metrics.ends.store_away()
 
-    def _problem(self, error: Exception, request_id: str) -> Response:
+    def _problem(self, error: Exception, request_id: str, job_id: str | None) -> Response:
         if isinstance(error, ServeError | HTTPException):
-            return problems.response(error, request_id)
+            return problems.response(error, request_id, job_id)
         log.error("unexpected error", exc_info=error, extra={"request_id": request_id})
-        return problems.response(Internal("Something went wrong here. Quote the request id."), request_id)
+        return problems.response(Internal("Something went wrong here. Quote the request id."), request_id, job_id)
 
 
 def _request_id(scope: Scope) -> str:

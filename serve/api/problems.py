@@ -7,7 +7,7 @@
 | `errors` | `[{field, detail}]`: each field at fault as a dotted path, with the bound it broke |
 | `request_id` | also in the `X-Request-ID` header and in the log |
 | `trace_id` | of its trace, where it is traced; also in the `X-Trace-ID` header |
-| `job` | id of the job the error is about, if one was accepted |
+| `job` | id of the job the error is about, if one was accepted, or may have been: `Location` leads there |
 """
 
 from __future__ import annotations
@@ -167,6 +167,22 @@ def _allowed(request: Request) -> str:
     return ", ".join(method for method in METHODS if takes(method))
 
 
+def accepted(state: dict[str, Any], job_id: str) -> None:
+    """Have every error that this request still meets tell of the job that it has.
+
+    Args:
+        state: Of the request's ASGI scope.
+        job_id: Is committed.
+    """
+    state["job"] = job_id
+
+
+def job_of(error: Exception, state: Mapping[str, Any]) -> str | None:
+    """Id of the job that a client is to look up after an error; none where there is none."""
+    found: str | None = getattr(error, "job", None) or state.get("job")
+    return found
+
+
 def request_id(request: Request) -> str:
     """The id that `observe.Observe` gave the request."""
     found: str = request.scope.get("state", {}).get("request_id", "")
@@ -178,7 +194,7 @@ def install(app: FastAPI) -> None:
 
     async def serve_error(request: Request, error: ServeError) -> Response:
         request.state.error = error  # for the metrics
-        return response(error, request_id(request))
+        return response(error, request_id(request), job_of(error, request.scope["state"]))
 
     async def invalid_fields(request: Request, error: InvalidFields) -> Response:
         return response(error, request_id(request))

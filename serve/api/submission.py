@@ -18,7 +18,7 @@ from serve.api.admission import Draft, settle
 from serve.api.context import Context, Served
 from serve.api.deadlines import IN_TURN, Order, check_deadline
 from serve.api.maps import PREFIX, map_key
-from serve.api.problems import invalid
+from serve.api.problems import accepted, invalid
 from serve.api.quotas import bounds, check_model, quota, retention_s, tell_day
 from serve.api.schemas import ImagesRequest, MapRequest
 from serve.api.uploads import Uploads, read_request
@@ -94,10 +94,11 @@ async def submit_images(
         order = Order(wanted.priority, wanted.deadline_s)
         return await submit(request, context, who, draft, served, reservation, webhook, order)
 
-    return await once(context, who.tenant, key, partial(fingerprint_of, request, wanted, uploads), admit)
+    return await once(request, context, who.tenant, key, partial(fingerprint_of, request, wanted, uploads), admit)
 
 
 async def once(
+    request: Request,
     context: Context,
     tenant: str,
     key: str | None,
@@ -116,6 +117,7 @@ async def once(
         context.store.idempotency.reserve, tenant, key, await to_thread.run_sync(fingerprint)
     )
     if isinstance(found, str):
+        accepted(request.scope["state"], found)
         job = await to_thread.run_sync(context.store.get, found, tenant)
         if job is None:
             raise NotFound("The job of this Idempotency-Key no longer exists: send the request with a new key.")
@@ -182,8 +184,10 @@ async def submit(
             await tell_day(request, who, context.store.spent)
             raise
         else:
-            await tell_day(request, who, context.store.spent)
+            accepted(request.scope["state"], job.id)
             context.metrics.submitted(who.tenant)
+            with contextlib.suppress(StoreUnavailable):  # the answer is due all the same
+                await tell_day(request, who, context.store.spent)
             return job
     raise AssertionError("unreachable")
 

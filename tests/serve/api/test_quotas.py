@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from serve.jobs.database import StoreUnavailable
 from serve.tenancy.tenants import Limits, Tenant
 from tests.serve.api.conftest import TENANT, b64, connected, new_key, picture, problem_of
 
@@ -177,6 +178,17 @@ async def test_an_equal_request_of_an_idempotency_key_takes_nothing_from_the_day
     answers = [await client.post("/v1/jobs", json=REQUEST, headers={"Idempotency-Key": "a"}) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [202, 202]
     assert await jobs(client) == 1
+
+
+async def test_an_accepted_job_is_202_though_it_cannot_be_said_what_is_left(client, limited, store, monkeypatch):
+    def away(*_):
+        raise StoreUnavailable("away")
+
+    limited(images_per_day=9)
+    monkeypatch.setattr(store.spent, "left", away)
+    answer = await post(client)
+    assert answer.status_code == 202
+    assert answer.json()["id"] == store.page(TENANT).jobs[0].id
 
 
 async def test_a_refusal_is_counted_by_team_and_reason(client, limited, metrics):

@@ -14,6 +14,7 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
+from serve.api import answers
 from serve.api.maps import map_id, map_key
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.database import StoreUnavailable
@@ -199,6 +200,89 @@ async def test_a_store_that_comes_back_takes_the_request_again(
         patch.setattr(store, "submit", away)
         problem_of(await client.post(JOBS, json=REQUEST, headers=KEY), 503)
     assert (await client.post(JOBS, json=REQUEST, headers=KEY)).status_code == 202
+
+
+# A job that exists is told of, whatever fails after it was committed.
+
+
+def away(*_: Any, **__: Any) -> Any:
+    raise StoreUnavailable("The store is away.", retry_after_s=2)
+
+
+async def broken(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("a mistake of ours")
+
+
+def looked_up(answer: httpx.Response, status: int, store: JobStore) -> None:
+    """Check that an error names the one job there is."""
+    (job,) = store.page(TENANT).jobs
+    assert problem_of(answer, status)["job"] == job.id
+    assert answer.headers["location"] == f"{JOBS}/{job.id}"
+
+
+async def test_an_accepted_job_is_202_though_it_cannot_be_said_where_it_stands(
+    client: httpx.AsyncClient, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "standing", away)
+    answer = await client.post(JOBS, json=REQUEST)
+    (job,) = store.page(TENANT).jobs
+    assert answer.status_code == 202
+    assert (answer.json()["id"], answer.json()["position"]) == (job.id, None)
+    assert answer.headers["location"] == f"{JOBS}/{job.id}"
+
+
+async def test_a_cancelled_job_is_told_though_it_cannot_be_said_where_it_stood(
+    client: httpx.AsyncClient, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = (await client.post(JOBS, json=REQUEST)).json()["id"]
+    monkeypatch.setattr(store, "standing", away)
+    answer = await client.delete(f"{JOBS}/{job}")
+    assert (answer.status_code, answer.json()["state"]) == (202, "cancelled")
+
+
+async def test_images_that_cannot_be_read_are_a_job_to_come_back_for(
+    client: httpx.AsyncClient, worker: Worker, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers.Finished, "read", away)
+    looked_up(await client.post(IMAGES, json=REQUEST), 503, store)
+
+
+async def test_a_mistake_of_ours_after_the_commit_tells_of_the_job(
+    client: httpx.AsyncClient, worker: Worker, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "render", broken)
+    looked_up(await client.post(IMAGES, json=REQUEST), 500, store)
+
+
+async def test_a_map_that_cannot_be_read_is_a_job_to_come_back_for(
+    client: httpx.AsyncClient, worker: Worker, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers.Finished, "read", away)
+    looked_up(await client.post("/v1/controls/canny", json={"image": b64(picture())}), 503, store)
+
+
+async def test_the_job_of_a_key_is_told_though_it_cannot_be_read(
+    client: httpx.AsyncClient, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.post(JOBS, json=REQUEST, headers=KEY)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "get", away)
+        answer = await client.post(JOBS, json=REQUEST, headers=KEY)
+    looked_up(answer, 503, store)
+
+
+async def test_a_job_that_may_have_been_committed_is_told_of(
+    client: httpx.AsyncClient, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unheard(*_: Any, **__: Any) -> Any:
+        error = StoreUnavailable("The store is away.", retry_after_s=2)
+        error.job = "job_0"
+        raise error
+
+    monkeypatch.setattr(store, "submit", unheard)
+    answer = await client.post(JOBS, json=REQUEST)
+    assert problem_of(answer, 503)["job"] == "job_0"
+    assert answer.headers["location"] == f"{JOBS}/job_0"
 
 
 # Maps that were made here.
