@@ -7,6 +7,7 @@ of `make run`: SQLite, local folders, one CPU sampler, loopback.
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 from collections.abc import Collection, Iterator
@@ -22,6 +23,7 @@ from serve.errors import OperatorError
 from serve.findings import phrase
 from serve.loopback import is_loopback
 
+DAY_S = 24 * 3600.0
 PREFIX = "CN_"
 FILE = ".env"
 JOBS, MLFLOW = "jobs.db", "mlflow.db"
@@ -72,7 +74,14 @@ class Settings(BaseSettings):
         description="obstore options as JSON; under workload identity `account_name` is enough.",
         examples=['{"account_name": "pictures"}'],
     )
-    retention: float = Field(7 * 24 * 3600.0, gt=0, description="Seconds a result is kept after its job's end.")
+    retention: float = Field(7 * DAY_S, gt=0, description="Seconds a result is kept after its job's end.")
+    retention_jobs: float = Field(
+        90 * DAY_S,
+        ge=DAY_S,
+        description="Seconds a job's row, events and webhook are kept after its result went; `inf` is for ever.",
+    )
+    retention_usage: float = Field(math.inf, ge=DAY_S, description="Likewise of usage, after the job's end.")
+    retention_audit: float = Field(math.inf, ge=DAY_S, description="Likewise of the audit log, after what was done.")
     mlflow_tracking_uri: str | None = Field(None, repr=False, description="MLflow; SQLite in `data_dir` when absent.")
 
     model: str = Field("controlnet-demo", description="Registered model whose champion is served.")

@@ -35,6 +35,7 @@ from serve.deployments.outages import cause_of, wait_out
 from serve.deployments.progress import ProgressWriter
 from serve.errors import JobFailed, ServeError
 from serve.jobs.database import StoreUnavailable, open_database
+from serve.jobs.retention import Kept
 from serve.jobs.signals import first, open_signals
 from serve.jobs.store import READY, JobStore, Lease, LeaseLost, ServedModel
 from serve.registry.reconciler import Reconciler
@@ -73,7 +74,8 @@ class Dispatcher:
         database = open_database(settings.database_url)
         self._metrics = DispatcherMetrics(RayInstruments())
         self._tracing = Tracing("dispatcher", settings.otlp_endpoint)
-        self._store = JobStore(database, max_attempts=settings.attempts, observer=self._metrics)
+        kept = Kept(settings.retention_jobs, settings.retention_usage, settings.retention_audit)
+        self._store = JobStore(database, max_attempts=settings.attempts, observer=self._metrics, kept=kept)
         self._signals = open_signals(database)
         # By task, not by job: a job that was lost may come back while its first task has not noticed yet.
         self._running: dict[asyncio.Task[None], Lease] = {}

@@ -109,9 +109,12 @@ def bind(connection: sa.Connection, reservation: Reservation, job_id: str, now: 
         raise IdempotencyInFlight("Another request took over this Idempotency-Key.", retry_after_s=1)
 
 
-def forget(connection: sa.Connection, now: float) -> None:
-    """Drop the keys whose time is over."""
-    connection.execute(sa.delete(idempotency).where(idempotency.c.expires_at <= now))
+def old(now: float, limit: int) -> sa.Delete:
+    """Drops up to `limit` keys whose time is over."""
+    over = idempotency.c.expires_at <= now
+    name = idempotency.c.tenant, idempotency.c.key
+    first = sa.select(*name).where(over).order_by(idempotency.c.expires_at).limit(limit)
+    return sa.delete(idempotency).where(sa.tuple_(*name).in_(first), over)  # twice: one may be reserved again meanwhile
 
 
 def _is(reservation: Reservation) -> sa.ColumnElement[bool]:

@@ -1,5 +1,7 @@
 """What keeps an artifact, and how one goes: results expire, and bytes that nothing rests on any more are deleted.
 
+Rows go, too (`Kept`): so that each table is as large as what is kept in it, and not as the platform is old.
+
 Keys are digests, so the bytes that one job leaves behind may be put again by the next at any moment, and a store of
 artifacts can neither lock a key nor delete it on a condition. So rows decide:
 
@@ -25,7 +27,8 @@ the moment of its deletion. A deletion that failed may yet have been done: it is
 put off behind the others, and may be held again, by who put the bytes after that.
 
 Who is refused reads a new mark, puts the bytes again and tries again; a dispatcher does so with the job's next attempt.
-That orphans must have some age to be condemned only keeps work small.
+No clock is in this, but that sweeps are forgotten after a week; that orphans must have some age to be condemned only
+keeps work small.
 
 What remains is a sweeper that stands still between T and D. When its lock has run out, another takes its keys: T again,
 with another token, then D and S. Then bytes may be put and held, and the first, going on, must not delete them. So it
@@ -37,16 +40,19 @@ database, kept in the same look, lasts for longer than that.
 
 from __future__ import annotations
 
+import math
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from serve.errors import Overloaded
 from serve.jobs import idempotency
 from serve.jobs.database import durable, repeated, upsert
-from serve.jobs.schema import condemned, holds, jobs, swept
+from serve.jobs.quotas import DAY_S, day
+from serve.jobs.schema import audit, condemned, deliveries, holds, jobs, rates, spent, swept, usage
 
 _MARK = sa.select(sa.func.max(swept.c.id))
 _KEYS: sa.BindParameter[str] = sa.bindparam("keys", expanding=True)
@@ -63,7 +69,7 @@ _SPARE = sa.delete(condemned).where(
     )
 )
 
-KEPT_S = 7 * 24 * 3600.0
+KEPT_S = 7 * DAY_S
 """How long a sweep is remembered: longer than any attempt of a job, or any request, may take."""
 
 PUT_OFF_S = 3600.0
@@ -71,6 +77,31 @@ PUT_OFF_S = 3600.0
 
 TAKEN = 32
 """Keys that are deleted together: all of them keep who holds them waiting until the last one is gone."""
+
+SPENT_KEPT_S = 31 * DAY_S
+"""How long it is remembered what a team took in a day; what a job gives back later is given to nobody."""
+
+RATES_KEPT_S = DAY_S
+"""How long a rate is remembered that has come back whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How long rows are kept, in seconds; `math.inf` is for ever.
+
+    Attributes:
+        jobs: A job's row with its events and its webhook's delivery, from the expiry of its result on. A delivery that
+            is still to be made keeps them.
+        usage: What was made for whom, from the job's end on.
+        audit: What was done with teams and keys.
+    """
+
+    jobs: float = 90 * DAY_S
+    usage: float = math.inf
+    audit: float = math.inf
+
+
+DEFAULTS = Kept()
 
 
 class ArtifactsSwept(Overloaded):
@@ -103,9 +134,11 @@ class Retention:
     Args:
         engine: From `open_database`.
         clock: Epoch seconds.
+        kept: How long rows are.
     """
 
-    def __init__(self, engine: sa.Engine, clock: Callable[[], float]) -> None:
+    def __init__(self, engine: sa.Engine, clock: Callable[[], float], kept: Kept = DEFAULTS) -> None:
+        self._kept = kept
         self._reads = engine
         self._writes = durable(engine)
         self._clock = clock
@@ -141,12 +174,23 @@ class Retention:
         return len(job_ids)
 
     @repeated
-    def forget(self) -> None:
-        """Drop what nobody will ask for any more: idempotency keys and sweeps of long ago."""
+    def forget(self, limit: int = 100) -> int:
+        """Drop rows whose time is over, up to `limit` of each of the tables that grow with the work.
+
+        Returns:
+            How many went.
+        """
         with self._writes.begin() as connection:
-            now = self._clock()
-            idempotency.forget(connection, now)
-            connection.execute(sa.delete(swept).where(swept.c.at <= now - KEPT_S))
+            return sum(connection.execute(old).rowcount for old in self._old(self._clock(), limit))
+
+    def _old(self, now: float, limit: int) -> Iterator[sa.Delete]:
+        yield idempotency.old(now, limit)
+        yield _old_jobs(now - self._kept.jobs, limit)
+        yield _oldest(usage, usage.c.job_id, now - self._kept.usage, limit)
+        yield _oldest(audit, audit.c.id, now - self._kept.audit, limit)
+        yield _oldest(swept, swept.c.id, now - KEPT_S, limit)
+        yield sa.delete(spent).where(spent.c.day < day(now - SPENT_KEPT_S))
+        yield sa.delete(rates).where(rates.c.due <= now - RATES_KEPT_S)
 
     @repeated
     def condemn(self, keys: Sequence[str]) -> int:
@@ -237,6 +281,22 @@ def hold(connection: sa.Connection, holder: str, keys: Collection[str], since: i
         doomed = connection.execute(_DOOMED, sought).all()  # a sweeper may have been faster
     if doomed:
         raise ArtifactsSwept({row.key for row in doomed})
+
+
+def _old_jobs(until: float, limit: int) -> sa.Delete:
+    """Of results that expired by then; events and deliveries go with their job."""
+    waits = sa.exists().where(deliveries.c.job_id == jobs.c.id, deliveries.c.state == "pending")
+    old = sa.select(jobs.c.id).where(jobs.c.expired_at <= until, ~waits).order_by(jobs.c.expired_at).limit(limit)
+    return sa.delete(jobs).where(jobs.c.id.in_(old.with_for_update(skip_locked=True)))
+
+
+def _oldest(table: sa.Table, key: sa.ColumnElement[Any], until: float, limit: int) -> sa.Delete:
+    """Of the rows with the least keys, which are made in the order of time, those `at` then or before.
+
+    So that a table that is kept for ever is not read, and needs no index of its own for this.
+    """
+    first = sa.select(key.label("key"), table.c.at).order_by(key).limit(limit).subquery()
+    return sa.delete(table).where(key.in_(sa.select(first.c.key).where(first.c.at <= until)))
 
 
 def _alone(connection: sa.Connection) -> None:

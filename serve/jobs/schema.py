@@ -76,12 +76,13 @@ idempotency = sa.Table(
     sa.Column("job_id", sa.ForeignKey("jobs.id", ondelete="CASCADE")),  # none until it was submitted
     sa.Column("expires_at", sa.Double, nullable=False),
     sa.Index("idempotency_by_expiry", "expires_at"),
+    sa.Index("idempotency_by_job", "job_id"),  # with whose row it goes
 )
 
 usage = sa.Table(
     "usage",
     metadata,
-    sa.Column("job_id", sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("job_id", sa.String, primary_key=True),  # whose row may be gone: a bill outlives it
     sa.Column("tenant", sa.String, nullable=False),
     sa.Column("model", sa.String, nullable=False),
     sa.Column("images", sa.Integer, nullable=False),

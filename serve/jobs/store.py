@@ -58,7 +58,7 @@ from serve.jobs.job import (
 from serve.jobs.overview import Overview, overview
 from serve.jobs.paces import Paces
 from serve.jobs.quotas import UNLIMITED, Quota, Rates, Spent, reserve
-from serve.jobs.retention import Retention, hold
+from serve.jobs.retention import DEFAULTS, Kept, Retention, hold
 from serve.jobs.rollouts import Rollouts
 from serve.jobs.schema import events, jobs, locks, serving
 from serve.jobs.signals import notify
@@ -135,6 +135,7 @@ class JobStore:
         max_attempts: How often a job submitted here is started before it is set aside as failed.
         retention_s: How long the result of a job submitted here is kept from its end.
         observer: Hears of the ends and retries that this store committed.
+        kept: How long rows are kept by whoever sweeps with this store.
     """
 
     def __init__(
@@ -144,6 +145,7 @@ class JobStore:
         max_attempts: int = 3,
         retention_s: float = WEEK_S,
         observer: Observer | None = None,
+        kept: Kept = DEFAULTS,
     ) -> None:
         if max_attempts < 1:
             raise ValueError(f"max_attempts is {max_attempts}, must be at least 1")
@@ -157,7 +159,7 @@ class JobStore:
         self.idempotency = Idempotency(engine, clock)
         self.deliveries = Deliveries(engine, clock)
         self.usage = Usage(engine)
-        self.retention = Retention(engine, clock)
+        self.retention = Retention(engine, clock, kept)
         self.paces = Paces(engine, clock)
         self.clusters = Clusters(engine, clock)
         self.rollouts = Rollouts(engine, clock)

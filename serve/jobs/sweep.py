@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 async def sweep(retention: Retention, artifacts: ArtifactStore, mine: Callable[[], bool]) -> int:
-    """Expire what is due and delete the artifacts that are free to go.
+    """Expire what is due, drop rows whose time is over and delete the artifacts that are free to go.
 
     One that cannot be deleted is put off, and the others go on. A round ends when none of those that it took can be.
 
@@ -32,7 +32,8 @@ async def sweep(retention: Retention, artifacts: ArtifactStore, mine: Callable[[
     """
     while await asyncio.to_thread(retention.expire):
         pass
-    await asyncio.to_thread(retention.forget)
+    while await asyncio.to_thread(mine) and await asyncio.to_thread(retention.forget) > 0:
+        pass
     deleted = 0
     failed: dict[str, Exception] = {}
     while await asyncio.to_thread(mine) and (deletion := await asyncio.to_thread(retention.take)).keys:

@@ -133,6 +133,17 @@ def test_a_job_of_before_goes_on(fresh, filled, clock):
     assert store.usage.between("demo", 0, 1e10)[0].jobs == 2
 
 
+def test_usage_of_a_job_whose_row_is_gone_is_kept_on_the_way_up_and_not_down(fresh, filled):
+    with durable(fresh).begin() as connection:
+        connection.exec_driver_sql("DELETE FROM jobs WHERE state = 'succeeded'")
+    assert len(rows(fresh, "usage")) == 1
+    downgrade(durable(fresh), "3")
+    assert rows(fresh, "usage") == []
+    assert len(sa.inspect(fresh).get_foreign_keys("usage")) == 1
+    upgrade(fresh, durable(fresh))
+    assert sa.inspect(fresh).get_foreign_keys("usage") == []
+
+
 def test_going_down_to_nothing_leaves_nothing(fresh, filled):
     downgrade(durable(fresh), "base")
     assert set(sa.inspect(fresh).get_table_names()) == {"alembic_version"}

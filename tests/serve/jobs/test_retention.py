@@ -8,10 +8,22 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import sqlalchemy as sa
 
 from serve.jobs.database import durable
-from serve.jobs.retention import KEPT_S, PUT_OFF_S, ArtifactsSwept
+from serve.jobs.retention import (
+    DEFAULTS,
+    KEPT_S,
+    PUT_OFF_S,
+    RATES_KEPT_S,
+    SPENT_KEPT_S,
+    ArtifactsSwept,
+    Kept,
+    Retention,
+)
+from serve.jobs.schema import audit, deliveries, events, jobs, rates, spent, usage
 from serve.jobs.store import WEEK_S, JobResult, JobStore, StoredImage, StoredMap
+from serve.tenancy.tenants import Tenant, Tenants
 
 INPUT = "demo/in.png"
 RESULT = JobResult(
@@ -262,6 +274,120 @@ def test_marks_only_grow_though_sweeps_are_forgotten(store, submit, clock, sweep
             submit(mark=mark)
         clock.advance(KEPT_S)
         store.retention.forget()
+
+
+# Rows
+
+
+def count(engine, *tables):
+    with engine.connect() as connection:
+        return [connection.scalar(sa.select(sa.func.count()).select_from(table)) for table in tables]
+
+
+@pytest.fixture
+def expired(store, submit, claim_one, clock):
+    """A job whose webhook was called and whose result has expired."""
+
+    def expired():
+        job = submit(webhook="https://example.test/hook")
+        store.succeed(claim_one(), RESULT)
+        (delivery,) = store.deliveries.claim(30, 1)
+        store.deliveries.delivered(delivery)
+        clock.advance(WEEK_S)
+        store.retention.expire()
+        return job
+
+    return expired
+
+
+def test_a_jobs_row_goes_in_its_time_with_its_events_and_its_usage_stays(store, engine, expired, clock):
+    job = expired()
+    clock.advance(DEFAULTS.jobs - 1)
+    store.retention.forget()
+    assert store.get(job.id).state == "succeeded"
+    clock.advance(1)
+    assert store.retention.forget() == 1
+    assert store.get(job.id) is None
+    assert count(engine, jobs, events, deliveries, usage) == [0, 0, 0, 1]
+    assert store.usage.between("demo", 0, 1e10)[0].images == 2
+
+
+def test_a_job_whose_result_is_kept_stays_however_old_it_is(store, made, clock):
+    job = made()
+    clock.advance(10 * DEFAULTS.jobs)
+    store.retention.forget()
+    assert store.get(job.id).result == RESULT
+
+
+def test_a_webhook_that_is_still_to_be_called_keeps_its_job(store, submit, clock):
+    job = submit(webhook="https://example.test/hook")
+    store.request_cancel(job.id, "demo")
+    clock.advance(WEEK_S)
+    store.retention.expire()
+    clock.advance(DEFAULTS.jobs)
+    store.retention.forget()
+    assert store.deliveries.of(job.id).state == "pending"
+
+
+def test_usage_and_audit_are_kept_for_ever_unless_it_is_said(store, engine, expired, clock):
+    Tenants(engine, clock).apply([Tenant("red")], "test")
+    expired()
+    clock.advance(100 * DEFAULTS.jobs)
+    store.retention.forget()
+    assert count(engine, usage, audit) == [1, 1]
+    Retention(engine, clock, Kept(usage=DEFAULTS.jobs, audit=DEFAULTS.jobs)).forget()
+    assert count(engine, usage, audit) == [0, 0]
+
+
+def test_young_usage_and_audit_stay(engine, expired, clock):
+    Tenants(engine, clock).apply([Tenant("red")], "test")
+    expired()
+    Retention(engine, clock, Kept(usage=WEEK_S + 2, audit=WEEK_S + 2)).forget()
+    assert count(engine, usage, audit) == [1, 1]
+
+
+def test_what_goes_is_bounded_each_time(store, engine, submit, clock):
+    for _ in range(5):
+        store.request_cancel(submit().id, "demo")
+    clock.advance(WEEK_S)
+    store.retention.expire()
+    clock.advance(DEFAULTS.jobs)
+    left = []
+    while store.retention.forget(limit=2):
+        left += count(engine, jobs)
+    assert left == [3, 1, 0]
+
+
+def test_what_teams_took_long_ago_is_forgotten(store, engine, submit, clock):
+    submit()
+    store.rates.take("demo", 60)
+    clock.advance(RATES_KEPT_S + 1)
+    store.retention.forget()
+    assert count(engine, rates, spent) == [0, 1]
+    clock.advance(SPENT_KEPT_S)
+    store.retention.forget()
+    assert count(engine, rates, spent) == [0, 0]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_nothing_is_sorted_or_read_whole_to_find_what_goes(store, engine):
+    asked = []
+
+    def note(_connection, _cursor, statement, values, *_):
+        if statement.startswith("DELETE"):
+            asked.append((statement, values))
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    store.retention.forget()
+    sa.event.remove(engine, "before_cursor_execute", note)
+    with engine.connect() as connection:
+        plans = [
+            [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+            for statement, values in asked
+        ]
+    assert len(plans) == 7
+    assert not [step for steps in plans for step in steps if "TEMP B-TREE FOR ORDER" in step]
+    assert "jobs_by_expiry" in " ".join(plans[1])
 
 
 def test_being_refused_can_cross_processes():

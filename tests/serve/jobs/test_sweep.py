@@ -3,13 +3,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 
 import pytest
 
 from serve.errors import NotFound
 from serve.jobs.artifacts import ArtifactStore, key_of
 from serve.jobs.database import StoreUnavailable
-from serve.jobs.retention import PUT_OFF_S, TAKEN
+from serve.jobs.retention import DEFAULTS, PUT_OFF_S, TAKEN
 from serve.jobs.store import WEEK_S, JobResult, StoredImage
 from serve.jobs.sweep import condemn_orphans, sweep
 
@@ -94,6 +95,17 @@ async def test_a_round_that_was_cut_off_is_finished_by_the_next(store, artifacts
     assert condemned() == set()
 
 
+async def test_rows_whose_time_is_over_go_however_many_there_are(store, submit, clock, artifacts, monkeypatch):
+    monkeypatch.setattr(store.retention, "forget", partial(store.retention.forget, limit=1))
+    for _ in range(3):
+        store.request_cancel(submit().id, "demo")
+    clock.advance(WEEK_S)
+    await sweep(store.retention, artifacts, mine)
+    clock.advance(DEFAULTS.jobs)
+    await sweep(store.retention, artifacts, mine)
+    assert store.page("demo").jobs == ()
+
+
 async def test_one_that_cannot_be_deleted_is_put_off_and_told_and_the_others_go(
     store, tmp_path, clock, condemned, caplog
 ):
@@ -129,7 +141,7 @@ async def test_who_has_lost_the_lock_deletes_nothing(store, artifacts, condemned
     store.retention.condemn([key])
     assert await sweep(store.retention, artifacts, lambda: False) == 0
     assert await artifacts.get(key, "demo") == b"orphan"
-    asked = iter([True, False])  # it is lost between the taking and the deletion
+    asked = iter([True, True, False])  # for old rows, for the taking, for the deletion
     assert await sweep(store.retention, artifacts, lambda: next(asked, False)) == 0
     assert await artifacts.get(key, "demo") == b"orphan"
     assert condemned() == {key}
