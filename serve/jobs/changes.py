@@ -21,7 +21,7 @@ from serve.jobs.job import Terminal
 from serve.jobs.quotas import give_back
 
 Outcome = Literal["succeeded", "cancelled", "refused", "late", "failed"]
-Reason = Literal["failure", "lease"]
+Reason = Literal["failure", "lease", "stop", "death"]
 
 _NOTES, _REFUNDS = "changes", "refunds"
 
@@ -50,7 +50,12 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class PutBack:
-    """A job waits again: its attempt failed, or its lease ran out."""
+    """A job waits again.
+
+    Attributes:
+        reason: `failure` where its attempt failed, which counts; `lease` where its lease ran out; `stop` where its
+            worker was stopped, or something else happened around it; `death` where its worker died.
+    """
 
     tenant: str
     reason: Reason

@@ -4,12 +4,15 @@ Of several dispatchers one claims at a time: on PostgreSQL the table of turns is
 alone anyway), or two would start by the same counters. Submitting, cancelling and whatever workers write go on
 meanwhile: a job that is cancelled between the look at it and its start is not started, and not charged.
 
-A job whose deadline can't be met any more is ended before it is started, at no charge.
+A job whose deadline can't be met any more is ended before it is started, at no charge. One that was started is never
+late, whatever became of that attempt.
+
+Suspects, whose worker died, are in no order: `claim_suspect` takes them one by one, to be run alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,10 +23,10 @@ from serve.jobs.database import upsert
 from serve.jobs.fairness import Head, Plan, plan
 from serve.jobs.job import Lease
 from serve.jobs.prediction import Capacity
-from serve.jobs.queue import QUEUED, SAMPLED, read_heads, read_held, read_paces, read_queue, read_running
+from serve.jobs.queue import ORDINARY, QUEUED, SAMPLED, read_heads, read_held, read_paces, read_queue, read_running
 from serve.jobs.retention import mark
 from serve.jobs.schema import jobs, turns
-from serve.jobs.transitions import EXPIRED, finish, put_back_expired, read, record
+from serve.jobs.transitions import EXPIRED, finish, put_back_expired, read, record, recover
 
 MOST_LATE = 100
 """Jobs that are ended at once for being late."""
@@ -31,16 +34,22 @@ MOST_LATE = 100
 # Built once: putting a statement together costs more than running it.
 _WORK = {
     images: sa.select(jobs.c.id).where(wanted | EXPIRED).limit(1)
-    for images, wanted in ((True, QUEUED), (False, QUEUED & ~SAMPLED))
+    for images, wanted in ((True, ORDINARY), (False, ORDINARY & ~SAMPLED))
 }
+_READY = QUEUED & jobs.c.suspect & (jobs.c.not_before <= sa.bindparam("now"))
+_SUSPECTS = {
+    images: sa.select(jobs.c.id).where(_READY & wanted).order_by(jobs.c.not_before, jobs.c.id).limit(1)
+    for images, wanted in ((True, sa.true()), (False, ~SAMPLED))
+}
+_UNSTARTED = jobs.c.started_at.is_(None)
 _LATE = (
     sa.select(jobs.c.id)
-    .where(QUEUED, jobs.c.deadline.is_not(None), jobs.c.deadline <= sa.bindparam("now"))
+    .where(QUEUED, _UNSTARTED, jobs.c.deadline.is_not(None), jobs.c.deadline <= sa.bindparam("now"))
     .limit(MOST_LATE)
 )
 _LATE_AND_FREE = _LATE.with_for_update(skip_locked=True)  # of the others somebody is making an end
 _LOCK = (
-    sa.select(jobs.c.id, jobs.c.deadline, jobs.c.spec, jobs.c.rows, jobs.c.gflop)
+    sa.select(jobs.c.id, jobs.c.deadline, jobs.c.started_at, jobs.c.spec, jobs.c.rows, jobs.c.gflop)
     .where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)) & QUEUED)
     .with_for_update(skip_locked=True)
 )
@@ -59,9 +68,14 @@ _START = (
 )
 
 
-def work(connection: sa.Connection, now: float, images: bool = True) -> bool:
-    """Whether a claim would find anything; a read that is cheap enough for every wake-up."""
-    return connection.scalar(_WORK[images], {"now": now}) is not None
+def work(connection: sa.Connection, owner: str, now: float, images: bool = True) -> bool:
+    """Whether `owner`'s claim would find anything; a read that is cheap enough for every wake-up."""
+    return connection.scalar(_WORK[images], {"now": now, "owner": owner}) is not None
+
+
+def suspects(connection: sa.Connection, now: float, images: bool = True) -> bool:
+    """Whether a suspect may be started; without `images` only one that needs no sampler."""
+    return connection.scalar(_SUSPECTS[images], {"now": now}) is not None
 
 
 def late(connection: sa.Connection, now: float) -> Sequence[str]:
@@ -70,16 +84,24 @@ def late(connection: sa.Connection, now: float) -> Sequence[str]:
 
 
 def claim(
-    connection: sa.Connection, owner: str, lease_s: float, room: int, clock: Callable[[], float], images: bool = True
+    connection: sa.Connection,
+    owner: str,
+    lease_s: float,
+    room: int,
+    clock: Callable[[], float],
+    images: bool = True,
+    silent: bool = True,
 ) -> list[Lease]:
     """Start jobs in the fair order while there is room, in UNet rows; each is `owner`'s for `lease_s` seconds.
 
-    Without `images` those that need a sampler stay where they are, and so do their teams' turns.
+    Without `images` those that need a sampler stay where they are, and so do their teams' turns. Without `silent` so do
+    those whose lease ran out.
     """
     _one_at_a_time(connection)
     now = clock()
     since = mark(connection)
-    put_back_expired(connection, now)
+    if silent:
+        put_back_expired(connection, owner, now)
     end_late(connection, now)
     wanted = _plan(connection, room, now, images)
     rows = _start(connection, wanted.started, owner, lease_s, now)
@@ -88,6 +110,31 @@ def claim(
     for row in started:
         record(connection, row.id, "started", {"attempt": row.attempt}, now)
     return [Lease(read(row), owner, row.fence, row.attempt, since) for row in started]
+
+
+def claim_suspect(
+    connection: sa.Connection, owner: str, lease_s: float, clock: Callable[[], float], images: bool = True
+) -> Lease | None:
+    """Start the suspect that has been ready longest, if one is; its first start was charged."""
+    _one_at_a_time(connection)
+    now = clock()
+    since = mark(connection)
+    job_id = connection.scalar(_SUSPECTS[images].with_for_update(skip_locked=True), {"now": now})
+    if job_id is None:
+        return None
+    row = connection.execute(_START, {"ids": [job_id], "owner": owner, "until": now + lease_s, "now": now}).one()
+    record(connection, row.id, "started", {"attempt": row.attempt}, now)
+    return Lease(read(row), owner, row.fence, row.attempt, since)
+
+
+def claim_unknown(
+    connection: sa.Connection, owner: str, lease_s: float, held: Collection[str], clock: Callable[[], float]
+) -> list[Lease]:
+    """The running jobs of `owner` that it does not hold: it was not told of their start, or could not end them."""
+    now = clock()
+    since = mark(connection)
+    rows = recover(connection, owner, held, now + lease_s, now)
+    return [Lease(read(row), owner, row.fence, row.attempt, since) for row in rows]
 
 
 def end_late(connection: sa.Connection, now: float) -> None:
@@ -123,8 +170,8 @@ def _lock(connection: sa.Connection, heads: Sequence[Head]) -> Sequence[sa.Row[A
 
 
 def _hopeless(connection: sa.Connection, locked: Sequence[sa.Row[Any]], now: float) -> list[str]:
-    """Those that would not meet their deadline if they were started now."""
-    urgent = [row for row in locked if row.deadline is not None]
+    """Those that would not meet their deadline if they were started now, and never were before."""
+    urgent = [row for row in locked if row.deadline is not None and row.started_at is None]
     capacity = Capacity.of(read_paces(connection, now)) if urgent else None
     if capacity is None:
         return []

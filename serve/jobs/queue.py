@@ -18,6 +18,9 @@ FRESH_S = 600.0
 QUEUED = jobs.c.state == "queued"
 """Rows that wait for a worker."""
 
+ORDINARY = QUEUED & ~jobs.c.suspect
+"""Those that run beside others."""
+
 
 def _sampled(of: sa.FromClause) -> sa.ColumnElement[bool]:
     # What has no price at all is of an api of before there were prices, and is told from a map by that.
@@ -91,7 +94,7 @@ def read_held(connection: sa.Connection) -> set[str]:
 
 
 def read_heads(connection: sa.Connection, most: int, images: bool = True) -> dict[str, list[Head]]:
-    """Each waiting team's first jobs, up to `most` of each priority, in their order.
+    """Each waiting team's first jobs, up to `most` of each priority, in their order; suspects are none of them.
 
     However many wait: the index is entered once for each team and priority, and left after `most`. Where only jobs that
     need no sampler are looked for, it is read on past those that do.
@@ -120,7 +123,7 @@ def _heads(dialect: str, images: bool) -> sa.Select[Any]:
     front = (
         sa.select(*(line.c[name] for name in columns))
         .where(line.c.state == "queued", line.c.tenant == teams.c.tenant, line.c.priority == kinds.c.priority)
-        .where(sa.true() if images else ~_sampled(line))
+        .where(~line.c.suspect, sa.true() if images else ~_sampled(line))
         .order_by(line.c.created_at, line.c.id)
         .limit(sa.bindparam("most", type_=sa.Integer))
         .correlate(teams, kinds)

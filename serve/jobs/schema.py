@@ -45,11 +45,23 @@ jobs = sa.Table(
     sa.Column("rows", sa.Integer, nullable=False, server_default="0"),  # UNet rows of all its images
     sa.Column("gflop", sa.Double, nullable=False, server_default="0"),  # of all its images: what it costs
     sa.Column("trace", sa.String),  # W3C traceparent of the request that submitted it, where that is traced
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),  # attempts that count: of `max_attempts`
+    sa.Column("deaths", sa.Integer, nullable=False, server_default="0"),  # of workers that ran it alone, which count
+    sa.Column("suspect", sa.Boolean, nullable=False, server_default=sa.false()),  # a worker died with it: it runs alone
+    sa.Column("not_before", sa.Double),  # epoch seconds until which a suspect waits
     sa.Index("jobs_by_age", "state", "created_at", "id"),
     # With all that the fair order asks of a job that waits, so that the rows themselves are left alone.
     sa.Index("jobs_by_turn", "state", "tenant", "priority", "created_at", "id", "rows", "gflop"),
     sa.Index("jobs_by_deadline", "state", "deadline", sqlite_where=_DEADLINE, postgresql_where=_DEADLINE),
     sa.Index("jobs_by_lease", "state", "lease_until"),
+    # Few jobs ever are; SQLite takes the index only where a query has these very words.
+    sa.Index(
+        "jobs_by_suspicion",
+        "state",
+        "not_before",
+        sqlite_where=sa.text("suspect = 1"),
+        postgresql_where=sa.text("suspect"),
+    ),
     sa.Index("jobs_by_tenant", "tenant", "created_at", "id"),
     sa.Index("jobs_by_expiry", "expired_at", "expires_at"),
 )

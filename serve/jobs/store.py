@@ -3,12 +3,16 @@
     queued  -> running                         claim
     queued  -> cancelled                       request_cancel
     running -> succeeded | failed | cancelled  succeed, fail, cancelled
-    running -> queued | failed | cancelled     retry, or the lease ran out
+    running -> queued | failed | cancelled     retry, give_back, died, or the lease ran out
 
 A claim is a lease: an owner, a deadline and a fence, a number that grows with every claim. All a worker writes is
 `WHERE id AND fence AND state = 'running'`, so that one that was taken for dead and comes back can change nothing. A
-lease that ran out is a retry nobody was left to ask for: the next claim puts the job back in its old place, or, when it
-has taken every attempt with it, sets it aside as failed. Spec and digest never change, so attempts repeat each other.
+lease that ran out is a retry nobody was left to ask for: another's next claim puts the job back in its old place. Spec
+and digest never change, so attempts repeat each other.
+
+`attempt` counts starts, and costs nothing. What counts: `failures`, attempts that raised an error of the job's own, of
+which there may be `max_attempts`; and `deaths` of workers that ran the job alone (`suspect`), three of which set it
+aside. Stops, outages and leases that ran out count nowhere.
 
 Every change of state is one transaction with all that follows from it: its event, and at the end the usage, the
 webhook's delivery, the hold on what was made. PostgreSQL takes the same statements as SQLite: `FOR UPDATE SKIP LOCKED`,
@@ -22,13 +26,14 @@ Other nouns have modules of their own and hang on the store: `idempotency`, `del
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
 
-from serve.errors import ServeError
+from serve.errors import JobFailed, ServeError
 from serve.jobs import claiming, listing, standing
 from serve.jobs.census import Census, Waiting, census, waiting
 from serve.jobs.changes import Nobody, Observer, told
@@ -71,6 +76,7 @@ from serve.jobs.transitions import (
     held,
     leased,
     put_back,
+    put_back_suspect,
     read,
     record,
     succeed,
@@ -132,7 +138,7 @@ class JobStore:
     Args:
         engine: From `open_database`.
         clock: Epoch seconds; the database's when absent.
-        max_attempts: How often a job submitted here is started before it is set aside as failed.
+        max_attempts: How often a job submitted here may fail before it is set aside.
         retention_s: How long the result of a job submitted here is kept from its end.
         observer: Hears of the ends and retries that this store committed.
         kept: How long rows are kept by whoever sweeps with this store.
@@ -354,7 +360,7 @@ class JobStore:
     # What a dispatcher does.
 
     @repeated
-    def claim(self, owner: str, lease_s: float, room: int, images: bool = True) -> list[Lease]:
+    def claim(self, owner: str, lease_s: float, room: int, images: bool = True, silent: bool = True) -> list[Lease]:
         """Start jobs, in the fair order, while there is room; each is `owner`'s for `lease_s` seconds.
 
         Args:
@@ -364,15 +370,46 @@ class JobStore:
                 need more than is left.
             images: Whether there is a sampler; without one, jobs that need none are started, and the others wait in
                 their order.
+            silent: Whether jobs whose lease ran out are taken over from other owners; after an outage of the database
+                their workers may live, and be about to renew.
         """
         if room < 1:
             return []
         with self._reads.connect() as connection:  # most wake-ups bring no work: find that out without the write lock
-            if not claiming.work(connection, self._clock(), images):
+            if not claiming.work(connection, owner, self._clock(), images):
                 return []
         with told(self._writes, self._observer) as connection:
             # The clock is read under the lock, whose wait must not come off the lease.
-            return claiming.claim(connection, owner, lease_s, room, self._clock, images)
+            return claiming.claim(connection, owner, lease_s, room, self._clock, images, silent)
+
+    @repeated
+    def claim_unknown(self, owner: str, lease_s: float, held: Collection[str]) -> list[Lease]:
+        """The jobs that run as `owner`'s though it does not hold them, as new leases; after a lost answer or write.
+
+        Args:
+            owner: Who works on them.
+            lease_s: For how long, unless it renews.
+            held: Ids of the jobs that it knows it has.
+        """
+        with told(self._writes, self._observer) as connection:
+            return claiming.claim_unknown(connection, owner, lease_s, held, self._clock)
+
+    def suspects(self, images: bool = True) -> bool:
+        """Whether a suspect waits and has rested; a cheap read. Without `images`, one that needs no sampler."""
+        with self._reads.connect() as connection:
+            return claiming.suspects(connection, self._clock(), images)
+
+    @repeated
+    def claim_suspect(self, owner: str, lease_s: float, images: bool = True) -> Lease | None:
+        """Start the suspect that has been ready longest, for who runs nothing else meanwhile; none where none is.
+
+        Args:
+            owner: Who works on it.
+            lease_s: For how long, unless it renews.
+            images: Whether there is a sampler.
+        """
+        with told(self._writes, self._observer) as connection:
+            return claiming.claim_suspect(connection, owner, lease_s, self._clock, images)
 
     @repeated
     def end_late(self) -> None:
@@ -471,13 +508,43 @@ class JobStore:
 
     @repeated
     def retry(self, lease: Lease, problem: Mapping[str, Any]) -> State:
-        """Give the job back after a failure that another attempt may not meet.
+        """Give the job back after a failure of its own that another attempt may not meet; it counts.
 
         Returns:
             `queued`; `failed`, with `problem`, when no attempt is left; `cancelled`, when that was asked meanwhile.
         """
         with told(self._writes, self._observer) as connection:
             return put_back(connection, leased(connection, lease), dict(problem), self._clock())
+
+    @repeated
+    def give_back(self, leases: Iterable[Lease], why: str) -> None:
+        """Give jobs back that something around them kept from ending; it counts nothing. What is over is left alone.
+
+        Args:
+            leases: Of the jobs.
+            why: What happened, in a sentence for those who follow them.
+        """
+        problem = JobFailed(why).problem()
+        with told(self._writes, self._observer) as connection:
+            for lease in sorted(leases, key=lambda lease: lease.job.id):
+                with suppress(LeaseLost):
+                    put_back(connection, leased(connection, lease), problem, self._clock(), "stop")
+
+    @repeated
+    def died(self, lease: Lease, why: str, *, counts: bool = False, rest_s: float = 0.0) -> State:
+        """Give the job back after the death of its worker: it is suspect from now on, and runs alone.
+
+        Args:
+            lease: Of the job.
+            why: What happened, in a sentence.
+            counts: Whether it ran alone, and a trial image then came out well on the same kind of worker.
+            rest_s: Seconds before it is started again; at least those of `RESTS_S`.
+
+        Returns:
+            `queued`; `failed`, after the third death that counts; `cancelled`, when that was asked meanwhile.
+        """
+        with told(self._writes, self._observer) as connection:
+            return put_back_suspect(connection, leased(connection, lease), counts, rest_s, why, self._clock())
 
     @repeated
     def _end(self, lease: Lease, state: Terminal, error: Mapping[str, Any] | None = None) -> None:

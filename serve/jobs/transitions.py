@@ -6,7 +6,7 @@ webhook's delivery and when the result expires.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -52,10 +52,32 @@ class LeaseLost(Exception):
         return f"{self.lease.owner} lost {self.lease.job.id}: fence {self.lease.fence} is over"
 
 
-EXPIRED = (jobs.c.state == "running") & (jobs.c.lease_until <= _NOW)
-"""Rows whose worker went silent."""
+EXPIRED = (jobs.c.state == "running") & (jobs.c.lease_until <= _NOW) & (jobs.c.lease_owner != sa.bindparam("owner"))
+"""Rows whose worker went silent. What is the claimer's own is not: it lives, and renews."""
+
+RESTS_S = (1.0, 10.0, 60.0)
+"""Seconds for which a suspect waits at least: after the death that made it one, and after each that counted."""
+
+MOST_DEATHS = len(RESTS_S)
+"""Workers that may die while they run a job alone."""
 
 _SILENT = sa.select(jobs).where(EXPIRED).with_for_update(skip_locked=True)
+_OURS = (
+    sa.select(jobs)
+    .where(
+        jobs.c.state == "running",
+        jobs.c.lease_owner == sa.bindparam("owner"),
+        jobs.c.id.not_in(sa.bindparam("held", expanding=True)),
+    )
+    .order_by(jobs.c.id)
+    .with_for_update()
+)
+_AGAIN = (
+    sa.update(jobs)
+    .where(jobs.c.id == sa.bindparam("this"))
+    .values(fence=jobs.c.fence + 1, lease_until=sa.bindparam("until"))
+    .returning(*jobs.c)
+)
 
 
 def held(lease: Lease) -> sa.ColumnElement[bool]:
@@ -154,26 +176,79 @@ def succeed(connection: sa.Connection, lease: Lease, result: JobResult, now: flo
 def put_back(
     connection: sa.Connection, row: sa.Row[Any], problem: Mapping[str, Any], now: float, reason: Reason = "failure"
 ) -> State:
-    """Queue a running job again in its old place, or end it."""
+    """Queue a running job again in its old place, or end it. Only a `failure` counts: of `max_attempts`."""
+    failures = row.failures + (reason == "failure")
+    if failures >= row.max_attempts and reason == "failure" and not row.cancel_requested:
+        finish(connection, jobs.c.id == row.id, "failed", now, error=problem, set_aside=True)
+        return "failed"
+    return _again(connection, row, problem, now, reason, {"failures": failures})
+
+
+def put_back_suspect(
+    connection: sa.Connection, row: sa.Row[Any], counts: bool, rest_s: float, error: str, now: float
+) -> State:
+    """Queue a running job whose worker died again, to be run alone; or end it, after the last death that may count.
+
+    Args:
+        connection: Of a transaction.
+        row: Its row, locked.
+        counts: Whether it was proven to be the job's doing.
+        rest_s: Seconds for which it waits; at least those of `RESTS_S`.
+        error: What happened, in a sentence.
+        now: Epoch seconds.
+    """
+    deaths = row.deaths + counts
+    if deaths >= MOST_DEATHS and counts and not row.cancel_requested:
+        poison = JobFailed(
+            f"{MOST_DEATHS} workers died while they ran this job and nothing else, though the same kind of worker then "
+            "made a trial image: the job was set aside."
+        )
+        finish(connection, jobs.c.id == row.id, "failed", now, error=poison.problem(), set_aside=True)
+        return "failed"
+    rest_s = max(rest_s, RESTS_S[min(deaths, MOST_DEATHS - 1)])
+    values = {"deaths": deaths, "suspect": True, "not_before": now + rest_s}
+    return _again(connection, row, JobFailed(error).problem(), now, "death", values)
+
+
+def _again(
+    connection: sa.Connection,
+    row: sa.Row[Any],
+    problem: Mapping[str, Any],
+    now: float,
+    reason: Reason,
+    values: Mapping[str, Any],
+) -> State:
     this = jobs.c.id == row.id
     if row.cancel_requested:
         finish(connection, this, "cancelled", now)
         return "cancelled"
-    if row.attempt >= row.max_attempts:
-        finish(connection, this, "failed", now, error=problem, set_aside=True)
-        return "failed"
     again = {"state": "queued", "lease_owner": None, "lease_until": None, "progress": None}
-    connection.execute(sa.update(jobs).where(this).values(again))
+    connection.execute(sa.update(jobs).where(this).values({**again, **values}))
     record(connection, row.id, "queued", {"attempt": row.attempt, "problem": problem}, now)
     note(connection, PutBack(row.tenant, reason))
     return "queued"
 
 
-def put_back_expired(connection: sa.Connection, now: float) -> None:
-    """Retry for the workers that went silent and cannot ask for it."""
-    for row in connection.execute(_SILENT, {"now": now}).all():
-        error = JobFailed(f"The worker went silent during attempt {row.attempt} of {row.max_attempts}.")
+def put_back_expired(connection: sa.Connection, owner: str, now: float) -> None:
+    """Queue again what the workers held that went silent and cannot ask for it; not what is `owner`'s own."""
+    for row in connection.execute(_SILENT, {"now": now, "owner": owner}).all():
+        error = JobFailed(f"The worker went silent during attempt {row.attempt}, which does not count.")
         put_back(connection, row, error.problem(), now, "lease")
+
+
+def recover(
+    connection: sa.Connection, owner: str, held: Collection[str], until: float, now: float
+) -> Sequence[sa.Row[Any]]:
+    """The rows that are running as `owner`'s and not among the ids in `held`, under new fences: it never knew of them.
+
+    A suspect is queued again instead: it may not run beside others.
+    """
+    rows = connection.execute(_OURS, {"owner": owner, "held": sorted(held)}).all()
+    error = JobFailed("The database did not say that the job was started.")
+    for row in rows:
+        if row.suspect:
+            put_back(connection, row, error.problem(), now, "stop")
+    return [connection.execute(_AGAIN, {"this": row.id, "until": until}).one() for row in rows if not row.suspect]
 
 
 def read(row: sa.Row[Any]) -> Job:

@@ -250,6 +250,17 @@ def test_a_started_job_may_go_on_past_its_deadline(store, submit, claim_one, clo
     assert store.get(lease.job.id).state == "succeeded"
 
 
+def test_a_job_that_was_started_in_time_is_not_late_whatever_became_of_its_worker(store, submit, clock):
+    store.paces.keep({"sampler": PACE})
+    job = submit(cost=PRICE, deadline_s=20.0)
+    store.claim("x", 30, 1)
+    clock.advance(31)  # x is dead
+    (lease,) = store.claim("y", 30, 1)
+    store.give_back([lease], "y was stopped.")
+    store.end_late()
+    assert [lease.job.id for lease in store.claim("z", 30, 1)] == [job.id]
+
+
 # Paces and predictions
 
 

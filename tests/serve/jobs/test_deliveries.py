@@ -48,10 +48,10 @@ def test_so_is_a_job_cancelled_in_the_queue(store, submit):
 
 def test_so_is_a_job_set_aside_because_its_workers_died(store, submit, claim_one, clock):
     job = submit(webhook=URL)
+    store.died(claim_one(), "It died.")
     for _ in range(3):
-        claim_one()
-        clock.advance(30)
-    assert store.claim("a", 30, 1) == []
+        clock.advance(60)
+        store.died(store.claim_suspect("a", 30), "It died.", counts=True)
     assert store.deliveries.of(job.id).state == "pending"
 
 

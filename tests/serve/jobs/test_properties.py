@@ -138,7 +138,7 @@ class Books(RuleBasedStateMachine):
         assert sorted(counted) == sorted(job for job in terminal if rows[job].state == "succeeded")
         assert sorted(told) == sorted(job for job in terminal if rows[job].webhook)
         for job, row in rows.items():
-            assert row.attempt <= row.max_attempts
+            assert row.failures <= row.max_attempts
             assert (row.lease_owner is not None) == (row.state == "running")
             assert (row.result is not None) == (row.state == "succeeded" and row.expired_at is None)
             if job in self.ended:
