@@ -21,7 +21,7 @@ from serve.deployments.messages import Progress, Sampled, SamplerJob, StoredMaps
 from serve.deployments.outages import wait_out
 from serve.deployments.progress import ProgressWriter
 from serve.deployments.publication import png_parameters, steered
-from serve.jobs.store import JobResult, JobStore, Lease, StoredImage
+from serve.jobs.store import Job, JobResult, JobStore, Lease, StoredImage
 from serve.telemetry import DispatcherMetrics, Tracing, carry
 
 
@@ -92,9 +92,10 @@ class Attempt:
                     storing = tasks.create_task(self._store_maps())
                     if job.spec.kind != "map":
                         images = await self._images(tasks, sampled, timings, afterwards)
+                    # Not at the group's end: what fails there leaves this task counted as cancelled until Python 3.13.
+                    stored = await storing
             except BaseExceptionGroup as errors:
                 raise errors.exceptions[0] from None
-            stored = storing.result()
             timings["preparing"] = stored.seconds
             timings["total"] = self._store.clock() - job.created_at
             warnings = stored.warnings if self._warnings is None else self._warnings
@@ -107,7 +108,13 @@ class Attempt:
         if self._maps is None:
             return StoredMaps()
         job = self._lease.job
-        stored: StoredMaps = await self._imaging.store_maps.remote(job.tenant, job.spec, self._maps, carry())
+
+        async def store() -> StoredMaps:
+            made: StoredMaps = await self._imaging.store_maps.remote(job.tenant, job.spec, self._maps, carry())
+            return made
+
+        # What is sampled meanwhile is not made twice. A map alone is, as it may be what it was made of that is away.
+        stored = await (store() if job.spec.kind == "map" else wait_out(store, lambda error: None))
         await self._ask(self._store.annotated, self._lease, stored.maps)
         return stored
 
@@ -145,8 +152,7 @@ class Attempt:
 
     def _work(self) -> SamplerJob:
         job = self._lease.job
-        source = f"models:/{job.model.name}/{job.model.version}"
-        return SamplerJob(job.id, self._lease.attempt, job.model.digest, source, job.spec, carry())
+        return SamplerJob(job.id, self._lease.fence, job.model.digest, source_of(job), job.spec, carry())
 
     async def _publish(self, event: Sampled) -> StoredImage:
         job, seed = self._lease.job, self._lease.job.spec.seeds[event.index]
@@ -166,3 +172,8 @@ class Attempt:
         else:
             self._untold.append(event.index)
         return stored
+
+
+def source_of(job: Job) -> str:
+    """Where a sampler fetches the bundle that a job is pinned to."""
+    return f"models:/{job.model.name}/{job.model.version}"

@@ -7,6 +7,9 @@ job's whole life.
 It claims as many UNet rows as the samplers that run hold and a little more: while none runs, only jobs that need none.
 Everything else stays in the store, where the order is fair; what was claimed stands in the engine's line, where it is
 first come, first served. Where a later cluster has a sampler too, the store is left to that one (`fleet`).
+
+What happens around a job costs it nothing: it is given back. A worker's death makes all that was in its hands suspect:
+suspects run alone (`apart`), and a death then counts if a trial image comes out well on the same kind of worker.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ import contextlib
 import logging
 import random
 import secrets
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -25,15 +29,18 @@ from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from serve.config import Settings
+from serve.deployments.apart import Apart
 from serve.deployments.attempt import Attempt
 from serve.deployments.chores import LOCK_TTL, Chores
 from serve.deployments.demand import Demand
+from serve.deployments.fates import fate_of, verdict
 from serve.deployments.fleet import Fleet
 from serve.deployments.gauges import Gauges
 from serve.deployments.instruments import RayInstruments
 from serve.deployments.outages import cause_of, wait_out
 from serve.deployments.progress import ProgressWriter
-from serve.errors import JobFailed, ServeError
+from serve.deployments.trials import Trials
+from serve.errors import JobFailed
 from serve.jobs.database import StoreUnavailable, open_database
 from serve.jobs.retention import Kept
 from serve.jobs.signals import first, open_signals
@@ -50,6 +57,10 @@ log = logging.getLogger(__name__)
 
 STORE_RETRY = (0.1, 2.0)  # seconds between calls to a store that is away: at first, at most
 RETRY_PAUSE = (0.25, 8.0)  # seconds before another attempt: after the first one, at most. A dead replica is missed late
+OUTAGE = (
+    0.25  # of a lease: who could not reach the store for so long must take nobody else for dead who could not either
+)
+SUSPECTS_EVERY = 1.0  # seconds between looks for suspects, while there is none
 REST, LONGEST_REST = 0.002, 0.02  # seconds between looks for each running job, whose steps are changes; at most
 IDLE_WAIT = 1.0  # seconds between looks at the queue when no signal came: expired leases send none
 READIERS = "dispatchers"  # hold `READY` together: who comes must not wait until who goes is forgotten
@@ -81,6 +92,13 @@ class Dispatcher:
         self._running: dict[asyncio.Task[None], Lease] = {}
         self._unwanted: set[asyncio.Task[None]] = set()  # whose jobs someone asked to cancel
         self._unsampled: dict[asyncio.Task[None], int] = {}  # rows that take seats, or will
+        self._alone: asyncio.Task[None] | None = None  # a suspect's: nothing else runs
+        self._apart = Apart(settings.job_timeout)
+        self._idle = False
+        self._suspects, self._suspects_at = False, float("-inf")  # whether one is ready; when to look again
+        self._trials = Trials(imaging, sampler, settings.job_timeout)
+        self._unsure = False  # whether the store may say that jobs are this dispatcher's of which it does not know
+        self._silent_from = float("-inf")  # when others that are silent are dead, and not just kept from the store
         self._freed = asyncio.Event()
         self._fleet = Fleet(
             session_name(), sampler, self._store, self._ask, self._freed.set, lambda: bool(self._running)
@@ -135,21 +153,61 @@ class Dispatcher:
         while True:
             seen = self._signals.generation
             self._freed.clear()
-            leases: list[Lease] = []
             sampled = self._fleet.samplers > 0
-            if room := self._room():
-                leases = await self._ask(self._store.claim, self._owner, self._settings.lease, room, sampled)
-            if not room or not sampled:
+            room = self._room()
+            apart = await self._suspects_have_it(sampled)
+            if apart and not self._running:
+                suspect = await self._ask(self._store.claim_suspect, self._owner, self._settings.lease, sampled)
+                if suspect is not None:
+                    self._begin(suspect, alone=True)
+            elif room and not apart:
+                leases = await self._take(room, sampled)
+                self._idle = not leases and not self._running
+                for lease in leases:
+                    self._begin(lease)
+            if apart or not room or not sampled:
                 await self._ask(self._store.end_late)
-            for lease in leases:
-                self._metrics.claimed(lease, self._store.clock())
-                task = asyncio.create_task(self._run(lease), name=lease.job.id)
-                self._running[task] = lease
-                self._unsampled[task] = max(1, lease.job.rows)
-                task.add_done_callback(self._forget)
             await first(self._signals.changed(seen, timeout=IDLE_WAIT), self._freed.wait())
             await asyncio.sleep(min(REST * len(self._running), LONGEST_REST))
             await self._cancel_what_was_asked()
+
+    async def _suspects_have_it(self, sampled: bool) -> bool:
+        """Whether no ordinary job may start, as it is the turn of suspects."""
+        if self._alone is not None:
+            return True
+        if self._fleet.followed:
+            return False
+        if self._suspects or time.monotonic() >= self._suspects_at:
+            self._suspects_at = time.monotonic() + SUSPECTS_EVERY
+            self._suspects = await self._ask(self._store.suspects, sampled)
+        return self._apart.turn(self._suspects, self._idle)
+
+    async def _take(self, room: int, sampled: bool) -> list[Lease]:
+        """Claim jobs. After an outage what runs is renewed first, and what it hid is found."""
+
+        async def take() -> list[Lease]:
+            unknown = await self._find_unknown() if self._unsure else []
+            silent = time.monotonic() >= self._silent_from
+            claim = partial(self._store.claim, self._owner, self._settings.lease, room, sampled, silent)
+            return unknown + await asyncio.to_thread(claim)
+
+        return await self._outlast(take)
+
+    async def _find_unknown(self) -> list[Lease]:
+        """Jobs whose start was committed though the store seemed to be away, or whose end was not written."""
+        self._unsure = False
+        await self._renew()
+        held = [lease.job.id for lease in self._running.values()]
+        return await asyncio.to_thread(self._store.claim_unknown, self._owner, self._settings.lease, held)
+
+    def _begin(self, lease: Lease, alone: bool = False) -> None:
+        self._metrics.claimed(lease, time.time())
+        task = asyncio.create_task(self._run(lease, alone), name=lease.job.id)
+        self._running[task] = lease
+        self._unsampled[task] = max(1, lease.job.rows)
+        if alone:
+            self._alone = task
+        task.add_done_callback(self._forget)
 
     def _room(self) -> int:
         """Rows that may be claimed. Jobs whose pictures are being stored take no seats, but there is an end to them."""
@@ -167,12 +225,15 @@ class Dispatcher:
         """Renew the leases of running jobs well before they end; drop a job whose lease is gone."""
         while True:
             await asyncio.sleep(self._settings.lease / 4)
-            running = dict(self._running)
-            lost = await self._ask(self._store.renew, list(running.values()), self._settings.lease)
-            for task, lease in running.items():
-                if lease in lost and task.cancel():
-                    self._metrics.lost()
-                    log.warning("lease lost", extra={"job_id": lease.job.id})
+            await self._outlast(self._renew)
+
+    async def _renew(self) -> None:
+        running = dict(self._running)
+        lost = await asyncio.to_thread(self._store.renew, list(running.values()), self._settings.lease)
+        for task, lease in running.items():
+            if lease in lost and task.cancel():
+                self._metrics.lost()
+                log.warning("lease lost", extra={"job_id": lease.job.id})
 
     async def _tell_readiness(self) -> None:
         """Keep the sign that the api's `/readyz` looks for, also while a tick waits for samplers to load."""
@@ -182,9 +243,11 @@ class Dispatcher:
             await asyncio.sleep(1.0)
 
     def __del__(self) -> None:
-        """Called by Ray Serve on an orderly end: samplers stop, and the next dispatcher need not wait for the locks."""
+        """Called by Ray Serve on an orderly end: samplers stop, the next dispatcher waits for no job and no lock."""
         for task in (*self._loops, *self._running):
             task.cancel()
+        with contextlib.suppress(StoreUnavailable):
+            self._store.give_back(self._running.values(), "The dispatcher was stopped; another goes on with the job.")
         self._tracing.close()
         self._chores.release()
         if not self._fleet.followed:
@@ -212,23 +275,31 @@ class Dispatcher:
         finally:
             self._demand.trying = False
 
-    async def _run(self, lease: Lease) -> None:
-        """Carry one job to its end, whatever happens; the row says how it ended."""
+    async def _run(self, lease: Lease, alone: bool = False) -> None:
+        """Carry one job to its end, whatever happens; the row says how it ended.
+
+        Args:
+            lease: Of the job.
+            alone: It is a suspect, and nothing else runs.
+        """
         task = asyncio.current_task()
         assert task is not None
         try:
             with self._tracing.span("job", lease.job.trace, {"job": lease.job.id, "attempt": lease.attempt}):
-                await self._make(lease, task)
+                if alone and not await self._trials.allows(lease.job):
+                    await self._give_back_suspect(lease, alone=False)
+                else:
+                    await self._make(lease, task, alone)
         except LeaseLost:
             self._metrics.lost()
             log.warning("another dispatcher has the job now", extra={"job_id": lease.job.id})
         except asyncio.CancelledError:
             if task not in self._unwanted:
-                raise  # the lease is lost or this process ends: it runs out and the job is tried again
+                raise  # the lease is lost, or this process ends and has given it back
             with contextlib.suppress(LeaseLost):
                 await self._ask(self._store.cancelled, lease)
 
-    async def _make(self, lease: Lease, task: asyncio.Task[None]) -> None:
+    async def _make(self, lease: Lease, task: asyncio.Task[None], alone: bool) -> None:
         """Make what the job asks for. What is away meanwhile is no fault of it, and costs it no attempt."""
 
         async def make() -> None:
@@ -245,7 +316,8 @@ class Dispatcher:
         except (asyncio.CancelledError, Exception) as error:
             if task.cancelling():
                 raise
-            await self._settle(lease, error)  # where nobody here cancelled, Ray tells of a replica that was stopped
+            # Where nobody here cancelled, Ray tells of a replica that was stopped.
+            await self._settle(lease, error, alone)
 
     def _attempt(self, lease: Lease) -> Attempt:
         return Attempt(
@@ -260,16 +332,41 @@ class Dispatcher:
             self._tracing,
         )
 
-    async def _settle(self, lease: Lease, error: BaseException) -> None:
-        """Tell a failure of request or model, which would only repeat, from one of ours, which is tried again."""
-        cause = cause_of(error)
-        if isinstance(cause, JobFailed) or (isinstance(cause, ServeError) and cause.status < 500):
-            await self._ask(self._store.fail, lease, cause.problem())
+    async def _settle(self, lease: Lease, error: BaseException, alone: bool) -> None:
+        """Tell a failure of request or model, which would only repeat, from one that another attempt may not meet."""
+        about = {"job_id": lease.job.id, "attempt": lease.attempt}
+        if (end := verdict(lease.job, error)) is not None:
+            await self._ask(self._store.fail, lease, end.problem())
             return
-        log.exception("attempt failed", exc_info=error, extra={"job_id": lease.job.id, "attempt": lease.attempt})
+        fate = fate_of(error)
+        if fate == "died":
+            log.warning("a worker died", extra={**about, "alone": alone, "reason": str(cause_of(error))})
+            await self._give_back_suspect(lease, alone)
+            return
         first, longest = RETRY_PAUSE
-        await asyncio.sleep(min(first * 2 ** (lease.attempt - 1), longest))
-        await self._ask(self._store.retry, lease, JobFailed("The images could not be made.").problem())
+        pause = min(first * 2.0 ** min(lease.attempt - 1, 10), longest)
+        if fate == "stopped":
+            log.warning("attempt stopped", extra={**about, "reason": repr(cause_of(error))})
+            await asyncio.sleep(pause)
+            await self._ask(self._store.give_back, [lease], "The worker was stopped before the job had ended.")
+            return
+        log.exception("attempt failed", exc_info=error, extra=about)
+        await asyncio.sleep(pause)
+        what = "images" if lease.job.spec.seeds else "control maps"
+        kind = type(cause_of(error)).__name__
+        failed = JobFailed(f"The {what} could not be made: the platform met an error ({kind}).")
+        await self._ask(self._store.retry, lease, failed.problem())
+
+    async def _give_back_suspect(self, lease: Lease, alone: bool) -> None:
+        """Have a job run alone after its worker's death, which counts if it was alone and a trial image is made."""
+        why, counts = "The worker died while it had this job, which costs no attempt; it runs alone next.", False
+        if alone:
+            counts = await self._trials.passes(lease.job)
+            why = "The worker died while it ran this job and nothing else."
+            if not counts:
+                why = "The worker died, and a trial image could not be made either: it costs no attempt."
+        await self._ask(self._store.died, lease, why, counts=counts, rest_s=self._trials.rest_s(lease.job))
+        self._suspects_at = float("-inf")
 
     async def _cancel_what_was_asked(self) -> None:
         if self._running:
@@ -284,16 +381,29 @@ class Dispatcher:
         lease = self._running.pop(task)
         self._sampled(task)
         self._unwanted.discard(task)
+        if task is self._alone:
+            self._alone = None
+        if not self._running:  # what suspects wait for
+            self._freed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
+            self._unsure = True
             log.error("the end of an attempt was not written", exc_info=error, extra={"job_id": lease.job.id})
 
     async def _ask(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Call the store in a thread, again while it is away: what was accepted is not given up."""
-        return await wait_out(partial(asyncio.to_thread, call, *arguments, **options), self._away, *STORE_RETRY)
+        return await self._outlast(partial(asyncio.to_thread, call, *arguments, **options))
 
-    def _away(self, error: Exception) -> None:
-        self._metrics.store_away()
-        log.warning("the store is away", extra={"reason": repr(error.__cause__)})
+    async def _outlast(self, call: Callable[[], Awaitable[T]]) -> T:
+        began = time.monotonic()
+
+        def away(error: Exception) -> None:
+            self._unsure = True
+            if time.monotonic() - began >= OUTAGE * self._settings.lease:
+                self._silent_from = time.monotonic() + self._settings.lease
+            self._metrics.store_away()
+            log.warning("the store is away", extra={"reason": repr(error.__cause__)})
+
+        return await wait_out(call, away, *STORE_RETRY)
 
 
 def session_name() -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from controlnet.annotators import make_map
+from controlnet.evaluation.metrics import CANNY
 from controlnet.warnings import ResultWarning, of_map
 from serve.config import Settings
 from serve.deployments.instruments import RayInstruments
@@ -113,6 +114,13 @@ class Imaging:
             if steered is not None and maps is not None:
                 await self._compare(pixels, steered, maps)
         return StoredImage(key=key, seed=seed, width=pixels.shape[1], height=pixels.shape[0])
+
+    async def probe(self) -> None:
+        """Decode, annotate and encode a small picture of nobody's: a dispatcher asks so whether imaging lives."""
+        png = await asyncio.to_thread(encode_png, np.zeros((64, 64, 3), np.uint8), {})
+        async with self._decoding:
+            picture = await asyncio.to_thread(self._decoder.decode, png, "probe")
+        await asyncio.to_thread(make_map, picture, "canny", CANNY, 64, 64)
 
     async def _store(self, tenant: str, pixels: Pixels, parameters: Mapping[str, Any]) -> str:
         with self._tracing.span("png"), self._metrics.png():

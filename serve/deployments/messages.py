@@ -66,7 +66,7 @@ class SamplerJob:
 
     Attributes:
         id: Of the job.
-        attempt: Which one; what an earlier one left in the engine is another's.
+        fence: Of the lease; what an earlier one left in the engine is another's.
         digest: Of the bundle to sample with.
         source: Where a sampler that lacks the bundle fetches it.
         spec: What to make.
@@ -74,7 +74,7 @@ class SamplerJob:
     """
 
     id: str
-    attempt: int
+    fence: int
     digest: str
     source: str
     spec: JobSpec

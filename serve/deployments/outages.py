@@ -13,9 +13,10 @@ T = TypeVar("T")
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """What was raised, out of Ray's wrapping where another replica raised it."""
-    cause: BaseException = getattr(error, "cause", error)
-    return cause
+    """What was raised, out of Ray's wrapping where another replica raised it; twice, where that was told by a third."""
+    while isinstance(cause := getattr(error, "cause", None), BaseException):
+        error = cause
+    return error
 
 
 async def wait_out(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,12 +33,13 @@ from serve.config import Settings
 from serve.deployments.environment import usable_cores
 from serve.deployments.instruments import RayInstruments
 from serve.deployments.messages import Maps, Progress, Sampled, SamplerJob
-from serve.engine.core import Batch, Image, Key
+from serve.engine.core import Batch, EngineClosed, EngineDead, Image, Key
 from serve.engine.loop import Engine
 from serve.engine.scheduler import Scheduler
 from serve.errors import JobFailed
 from serve.jobs.cost import cost
 from serve.jobs.pace import Pace, PaceLearner
+from serve.jobs.spec import JobSpec
 from serve.jobs.store import ServedModel
 from serve.sampler import PipelineModel, Shelf, spec_of, warm
 from serve.telemetry import SamplerMetrics, Tracing, configure_logging
@@ -91,7 +94,24 @@ class Sampler:
         with self._learning:
             return self._name, self._learner.pace()
 
-    async def generate(self, job: SamplerJob, maps: Maps | None = None) -> AsyncIterator[Progress | Sampled]:
+    async def probe(self, digest: str, source: str) -> None:
+        """Make a small image of nobody's by a bundle: a dispatcher asks so whether samplers live.
+
+        Args:
+            digest: Of the bundle.
+            source: Where it is fetched from.
+        """
+        if digest not in self._shelf:
+            await _apart(self._ensure, digest, source)
+        side = self._shelf.get(digest).architecture.multiple
+        spec = JobSpec("", "", seeds=(0,), steps=2, guidance=1.0, width=side, height=side)
+        job = SamplerJob(f"probe-{secrets.token_hex(8)}", 0, digest, source, spec)
+        async with aclosing(self.generate(job)) as events:
+            async for event in events:
+                if isinstance(event, Sampled):
+                    return
+
+    async def generate(self, job: SamplerJob, maps: Maps | None = None) -> AsyncGenerator[Progress | Sampled]:
         """Sample a job's images; the call lasts as long as the job, so that drain sees the work.
 
         Pictures are this process's: another reads them while it lives and holds them. So the call goes on after the
@@ -116,7 +136,7 @@ class Sampler:
                 if isinstance(event, NotFinite):  # the same on every sampler: no second try
                     raise JobFailed(str(event)) from event
                 if isinstance(event, BaseException):
-                    raise event
+                    raise await self._blame(event)
                 if isinstance(event, Progress):
                     now = time.monotonic()
                     if self._settings.previews and now - previewed >= PREVIEW_EVERY:
@@ -132,6 +152,18 @@ class Sampler:
         finally:
             for image in images:
                 self._engine.cancel(image.id)
+
+    async def _blame(self, error: BaseException) -> BaseException:
+        """The error of an image; that of the worker where the GPU has lost its context, and every image fails."""
+        if self._device.type == "cuda" and not isinstance(error, EngineClosed):
+            try:
+                await _apart(torch.cuda.synchronize, self._device)
+            except Exception:
+                lost = "the GPU has lost its context"
+                log.critical(lost, exc_info=error)
+                self._engine.give_up(lost)
+                return EngineDead(lost)
+        return error
 
     def _preview(self, images: list[Image], left: Collection[str]) -> bytes | None:
         """A JPEG of the first image that is not finished. A failure here is worth no job."""
@@ -149,7 +181,9 @@ class Sampler:
         if not self._engine.alive:
             raise RuntimeError("the engine is dead")
         if self._engine.heartbeat_age > STALLED_AFTER:
-            raise RuntimeError(f"the engine has not finished a step for {self._engine.heartbeat_age:.0f} s")
+            stalled = f"the engine has not finished a step for {self._engine.heartbeat_age:.0f} s"
+            self._engine.give_up(stalled)  # who waits for it hears of a death, not of Serve's stop that follows
+            raise RuntimeError(stalled)
         if self._showing.done():  # a GPU that has lost its context fails every image, and this first
             raise RuntimeError("the state of engine and GPU cannot be read") from self._showing.exception()
 
@@ -326,7 +360,7 @@ def _images(
         )
         images.append(
             Image(
-                id=f"{job.id}/{job.attempt}/{i}",
+                id=f"{job.id}/{job.fence}/{i}",
                 job=job.id,
                 key=key,
                 rows=spec.rows,

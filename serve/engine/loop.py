@@ -149,6 +149,10 @@ class Engine:
             if thread.is_alive():
                 thread.join()
 
+    def give_up(self, reason: str) -> None:
+        """End with `EngineDead`, and don't wait for the step that is running: it may never end."""
+        self._close(partial(EngineDead, reason))
+
     @property
     def alive(self) -> bool:
         """Whether images can be made: the engine was not stopped and has not died."""

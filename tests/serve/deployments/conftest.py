@@ -19,16 +19,18 @@ with warnings.catch_warnings():
     from ray.serve.exceptions import DeploymentUnavailableError
 
 from controlnet.warnings import ResultWarning
+from ops.services import Postgres
 from serve.config import Settings
 from serve.deployments import dispatcher as module
 from serve.deployments.dispatcher import Dispatcher
 from serve.deployments.messages import Progress, Sampled, SamplerJob, Steered, StoredMaps
+from serve.jobs import transitions
 from serve.jobs.cost import Cost
 from serve.jobs.database import open_database
 from serve.jobs.job import TERMINAL, State
 from serve.jobs.pace import Pace
 from serve.jobs.rollouts import Rollout
-from serve.jobs.signals import SqliteSignals, open_signals
+from serve.jobs.signals import Signals, open_signals
 from serve.jobs.spec import ControlSpec, JobSpec
 from serve.jobs.store import Job, JobStore, ModelVersion, ServedModel, StoredImage, StoredMap
 from serve.registry.reconciler import Stage
@@ -41,6 +43,19 @@ class Method:
 
     def __init__(self, remote: Callable[..., Any]) -> None:
         self.remote = remote
+
+
+class Probe:
+    """A `probe` method: raises what a test queued, and counts."""
+
+    def __init__(self) -> None:
+        self.errors: deque[BaseException] = deque()
+        self.asked: list[tuple[str, ...]] = []
+
+    async def remote(self, *about: str) -> None:
+        self.asked.append(about)
+        if self.errors:
+            raise self.errors.popleft()
 
 
 class Answer:
@@ -59,6 +74,7 @@ class Imaging:
     def __init__(self) -> None:
         self.annotate, self.store_maps = Method(self._annotate), Method(self._store_maps)
         self.publish = Method(self._publish)
+        self.probe = Probe()
         self.annotated: list[Answer] = []
         self.seen: list[object] = []  # along with each picture
         self.map_errors: deque[Exception] = deque()
@@ -146,6 +162,7 @@ class Sampler:
 
     def __init__(self) -> None:
         self.generate = Method(self._generate)
+        self.probe = Probe()
         self.streams: asyncio.Queue[Stream] = asyncio.Queue()
         self.broadcasts: deque[list[None] | Exception] = deque()
         self.prepared: list[ServedModel] = []
@@ -210,7 +227,7 @@ class Reconciler:
 class Platform:
     """Everything around a dispatcher, and the dispatchers that a test starts."""
 
-    def __init__(self, folder: Path, engine: sa.Engine, signals: SqliteSignals) -> None:
+    def __init__(self, folder: Path, engine: sa.Engine, signals: Signals) -> None:
         self.folder = folder
         self.engine = engine
         self.store = JobStore(engine, max_attempts=3)
@@ -226,6 +243,7 @@ class Platform:
     ) -> Dispatcher:
         settings = Settings(
             data_dir=self.folder,
+            database=self.engine.url.render_as_string(hide_password=False),
             lease=lease,
             rows_in_flight=rows_in_flight,
             adherence_share=adherence_share,
@@ -240,6 +258,8 @@ class Platform:
         tasks = [*dispatcher._loops, *dispatcher._running]
         dispatcher.__del__()
         await asyncio.gather(*tasks, return_exceptions=True)
+        dispatcher._signals.close()
+        dispatcher._store._reads.dispose()
 
     def submit(self, spec: JobSpec) -> Job:
         priced = Cost(spec.n * spec.rows, 1.0, spec.steps, 0.1)
@@ -272,8 +292,27 @@ class Platform:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = open_database(f"sqlite:///{(tmp_path / 'jobs.db').resolve()}")
+def database(tmp_path: Path) -> str:
+    """Where the jobs are; `postgres_database` for the other kind."""
+    return f"sqlite:///{(tmp_path / 'jobs.db').resolve()}"
+
+
+@pytest.fixture
+def postgres_database(postgres: Postgres) -> Iterator[str]:
+    """An empty database of the server."""
+    server = sa.create_engine(postgres.url(), isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.exec_driver_sql("CREATE DATABASE dispatched")
+    yield postgres.url("dispatched")
+    with server.connect() as connection:
+        connection.exec_driver_sql("DROP DATABASE dispatched WITH (FORCE)")
+    server.dispose()
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> Iterator[sa.Engine]:
+    """Over the fixture that `indirect` names, `database` else."""
+    engine = open_database(request.getfixturevalue(getattr(request, "param", "database")))
     yield engine
     engine.dispose()
 
@@ -290,6 +329,7 @@ async def platform(tmp_path: Path, engine: sa.Engine, monkeypatch: pytest.Monkey
     monkeypatch.setattr(module, "Reconciler", reconciler)
     monkeypatch.setattr(module, "configure_logging", lambda level: None)
     monkeypatch.setattr(module, "session_name", lambda: platform.session)
+    monkeypatch.setattr(transitions, "RESTS_S", (0.0, 0.0, 0.0))
     yield platform
     for dispatcher in platform.started:
         await platform.end(dispatcher)

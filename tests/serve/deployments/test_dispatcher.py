@@ -6,25 +6,30 @@ import asyncio
 import json
 import pickle
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, RayTaskError
 from ray.serve.exceptions import DeploymentUnavailableError
 
 from serve.deployments import chores, demand, fleet
 from serve.deployments import dispatcher as module
 from serve.deployments.messages import Progress, Sampled
 from serve.deployments.publication import png_parameters
+from serve.engine.core import EngineClosed
 from serve.errors import InvalidRequest, JobFailed
 from serve.jobs.cost import Cost
-from serve.jobs.database import StoreUnavailable
+from serve.jobs.database import StoreUnavailable, durable
 from serve.jobs.pace import Pace
+from serve.jobs.schema import jobs as table
 from serve.jobs.spec import JobSpec
 from serve.jobs.store import READY, JobStore, Lease, ModelVersion, ServedModel
 from serve.registry.reconciler import RECONCILER
-from serve.registry.registry import RegistryUnreachable
+from serve.registry.registry import NotRegistered, RegistryUnreachable, VersionRefused
 from serve.telemetry import Tracing
 from tests.serve.deployments.conftest import MAPS, Platform
 
@@ -136,7 +141,7 @@ async def test_the_sampler_gets_what_the_job_is_pinned_to(platform: Platform, sp
     platform.start()
     platform.submit(spec)
     work = (await platform.sampler.streams.get()).work
-    assert (work.digest, work.source, work.attempt) == ("sha256:aa", "models:/demo/3", 1)
+    assert (work.digest, work.source, work.fence) == ("sha256:aa", "models:/demo/3", 1)
 
 
 async def test_a_fault_of_the_request_fails_the_job_with_its_problem(platform: Platform, spec: JobSpec) -> None:
@@ -144,6 +149,14 @@ async def test_a_fault_of_the_request_fails_the_job_with_its_problem(platform: P
     platform.imaging.map_errors.append(wrapped(error))
     platform.start()
     job = await platform.ended(platform.submit(spec))
+    assert (job.state, job.error) == ("failed", error.problem())
+
+
+async def test_a_fault_of_a_request_for_a_map_fails_the_job_with_its_problem(platform: Platform, spec: JobSpec) -> None:
+    error = InvalidRequest("This is no picture.", field="image")
+    platform.imaging.map_errors.append(wrapped(error))
+    platform.start()
+    job = await platform.ended(platform.submit(replace(spec, seeds=(), steps=0)))
     assert (job.state, job.error) == ("failed", error.problem())
 
 
@@ -170,7 +183,7 @@ async def test_a_job_survives_the_crash_of_a_sampler(platform: Platform, spec: J
     second = await platform.sampler.streams.get()
     second.finish()
     assert (await platform.ended(job)).state == "succeeded"
-    assert (second.work.attempt, second.work.spec) == (2, first.work.spec)
+    assert (second.work.fence, second.work.spec) == (2, first.work.spec)
 
 
 async def test_a_job_survives_the_crash_of_imaging_while_it_publishes(platform: Platform, spec: JobSpec) -> None:
@@ -235,7 +248,7 @@ async def test_a_job_is_cancelled_between_two_attempts(
     monkeypatch.setattr(module.log, "exception", lambda *_, **__: failed.set())
     platform.start()
     job = platform.submit(spec)
-    (await platform.sampler.streams.get()).send(RayActorError())
+    (await platform.sampler.streams.get()).send(wrapped(ValueError()))
     await failed.wait()
     platform.store.request_cancel(job.id, "acme")
     assert (await platform.ended(job)).state == "cancelled"
@@ -245,10 +258,11 @@ async def test_a_job_that_used_its_attempts_up_is_set_aside(platform: Platform, 
     platform.start()
     job = platform.submit(spec)
     for _ in range(3):
-        (await platform.sampler.streams.get()).send(RayActorError())
+        (await platform.sampler.streams.get()).send(wrapped(ValueError()))
     ended = await platform.ended(job)
     assert ended.error is not None
     assert (ended.state, ended.attempt, ended.error["type"]) == ("failed", 3, "job-failed")
+    assert ended.error["detail"] == "The images could not be made: the platform met an error (ValueError)."
 
 
 async def test_what_failed_here_says_nothing_of_our_insides(platform: Platform, spec: JobSpec) -> None:
@@ -315,13 +329,138 @@ async def test_a_job_that_comes_back_is_kept_when_its_first_task_ends(platform: 
     await second.cancelled.wait()
 
 
-async def test_a_dispatcher_that_ends_leaves_its_job_to_the_next(platform: Platform, spec: JobSpec) -> None:
-    dispatcher = platform.start()
+async def test_a_dispatcher_that_ends_gives_its_jobs_back_at_no_charge(platform: Platform, spec: JobSpec) -> None:
     job = platform.submit(spec)
-    stream = await platform.sampler.streams.get()
-    await platform.end(dispatcher)
-    assert platform.get(job).state == "running"
-    assert stream.cancelled.is_set()
+    for _ in range(4):
+        dispatcher = platform.start()
+        stream = await platform.sampler.streams.get()
+        await platform.end(dispatcher)
+        assert stream.cancelled.is_set()
+        assert platform.get(job).state == "queued"
+    platform.start()
+    (await platform.sampler.streams.get()).finish()
+    assert (await platform.ended(job)).state == "succeeded"
+
+
+async def test_what_stops_around_a_job_costs_no_attempt(
+    platform: Platform, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_PAUSE", (0.0, 0.0))
+    platform.start()
+    job = platform.submit(spec)
+    for error in (
+        asyncio.CancelledError(),
+        EngineClosed("it was stopped"),
+        NodeDiedError("spot"),
+        ObjectLostError("", "", ""),
+    ):
+        (await platform.sampler.streams.get()).send(error)
+    (await platform.sampler.streams.get()).finish()
+    assert (await platform.ended(job)).state == "succeeded"
+    assert platform.sampler.probe.asked == []  # nor is it suspect
+
+
+@pytest.mark.parametrize("engine", ["database", "postgres_database"], indirect=True)
+async def test_an_outage_longer_than_a_lease_costs_no_attempt(
+    platform: Platform, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the database, while two dispatchers have a job each; it is back before either could renew."""
+    monkeypatch.setattr(module, "STORE_RETRY", (0.001, 0.001))
+    monkeypatch.setattr(module, "OUTAGE", 0.0)
+    away: list[bool] = []
+    refused: set[JobStore] = set()
+
+    def refusing(call: Callable[..., Any]) -> Callable[..., Any]:
+        def refuse(store: JobStore, *arguments: object) -> object:
+            if away:
+                refused.add(store)
+                raise StoreUnavailable("away")
+            return call(store, *arguments)
+
+        return refuse
+
+    for name in ("claim", "renew", "claim_unknown", "cancel_requests"):
+        monkeypatch.setattr(JobStore, name, refusing(getattr(JobStore, name)))
+    jobs, streams = [], []
+    for _ in range(2):
+        platform.start(rows_in_flight=4)
+        jobs.append(platform.submit(spec))
+        streams.append(await platform.sampler.streams.get())
+    away.append(True)
+    while len(refused) < 2:
+        await asyncio.sleep(0)
+    with durable(platform.engine).begin() as connection:
+        connection.execute(sa.update(table).values(lease_until=0.0))
+    third = platform.submit(spec)  # a reason to claim as soon as it is back
+    away.clear()
+    for stream in streams:
+        stream.finish()
+    for job in jobs:
+        ended = await platform.ended(job)
+        assert (ended.state, ended.attempt) == ("succeeded", 1)
+    (await platform.sampler.streams.get()).finish()
+    assert (await platform.ended(third)).state == "succeeded"
+
+
+async def test_a_claim_whose_answer_was_lost_is_worked_on(
+    platform: Platform, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STORE_RETRY", (0.001, 0.001))
+    claim, lost = JobStore.claim, []
+
+    def losing(store: JobStore, *arguments: Any, **named: Any) -> list[Lease]:
+        leases = claim(store, *arguments, **named)
+        if leases and not lost:
+            lost.extend(leases)
+            raise StoreUnavailable("the connection broke")
+        return leases
+
+    monkeypatch.setattr(JobStore, "claim", losing)
+    job = platform.submit(spec)
+    platform.start()
+    (await platform.sampler.streams.get()).finish()
+    ended = await platform.ended(job)
+    assert (ended.state, ended.attempt) == ("succeeded", 1)
+    assert lost
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (NotRegistered("MLflow has no such thing"), "is not in the model registry any more"),
+        (VersionRefused("models:/demo/3 has the digest X, not Y."), "models:/demo/3 has the digest X, not Y."),
+    ],
+)
+async def test_a_version_that_is_gone_for_good_ends_its_job_at_once(
+    platform: Platform, spec: JobSpec, error: Exception, told: str
+) -> None:
+    platform.start()
+    job = platform.submit(spec)
+    (await platform.sampler.streams.get()).send(wrapped(error))
+    ended = await platform.ended(job)
+    assert ended.error is not None
+    assert (ended.state, ended.attempt) == ("failed", 1)
+    assert ended.error["detail"].startswith("Version 3 of demo, which the job was accepted for, ")
+    assert told in ended.error["detail"]
+
+
+async def test_maps_that_could_not_be_stored_cost_no_sampling(platform: Platform, spec: JobSpec) -> None:
+    away = StoreUnavailable("full", retry_after_s=1)
+    platform.imaging.map_errors.extend([wrapped(away), wrapped(away)])
+    platform.start()
+    job = platform.submit(spec)
+    (await platform.sampler.streams.get()).finish()
+    assert (await platform.ended(job)).state == "succeeded"
+    assert platform.sampler.streams.empty()
+    told = [event.data["index"] for event in platform.store.events(job.id) if event.kind == "image"]
+    assert sorted(told) == [0, 1]
+
+
+async def test_a_map_whose_picture_was_away_is_made_again(platform: Platform, spec: JobSpec) -> None:
+    platform.imaging.map_errors.append(wrapped(StoreUnavailable("away", retry_after_s=1)))
+    platform.start()
+    job = await platform.ended(platform.submit(replace(spec, seeds=(), steps=0)))
+    assert (job.state, job.attempt, len(platform.imaging.annotated)) == ("succeeded", 1, 2)
 
 
 async def test_a_dispatcher_that_ends_gives_its_locks_back(platform: Platform) -> None:

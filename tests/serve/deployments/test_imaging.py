@@ -105,3 +105,16 @@ async def test_a_comparison_that_fails_costs_no_picture(imaging: Imaging) -> Non
     pixels = np.zeros((8, 8, 3), np.uint8)
     steered = Steered(0, 0, 60, 140, "3")
     assert (await imaging.publish("acme", pixels, 7, {}, steered, Maps([], 0.1))).seed == 7
+
+
+async def test_a_trial_goes_through_decoder_annotator_and_encoder(imaging: Imaging) -> None:
+    await imaging.probe()
+
+
+async def test_a_trial_fails_with_the_decoder(imaging: Imaging, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("it ended")
+
+    monkeypatch.setattr(imaging._decoder, "decode", broken)
+    with pytest.raises(OSError, match="it ended"):
+        await imaging.probe()

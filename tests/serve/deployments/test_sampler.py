@@ -66,6 +66,10 @@ class Engine:
         self.submitted: dict[str, tuple[Image, Listener]] = {}
         self.cancelled: list[str] = []
         self.full = asyncio.Event()
+        self.given_up: list[str] = []
+
+    def give_up(self, reason: str) -> None:
+        self.given_up.append(reason)
 
     def submit(self, image: Image, listener: Listener) -> None:
         self.submitted[image.id] = image, listener
@@ -227,6 +231,7 @@ def sampler(engine: Engine, metrics: Metrics, model: Model, tmp_path: Path) -> S
     sampler: Sampler = object.__new__(Sampler)
     sampler._tracing = Tracing("sampler", None)
     sampler._settings = Settings(data_dir=tmp_path, previews=16)
+    sampler._device = torch.device("cpu")
     sampler._shelf = {"sha256:aa": SimpleNamespace(architecture=SD15, warnings=lambda spec: [ONE_STEP])}
     sampler._engine, sampler._metrics, sampler._model = engine, metrics, model
     sampler._name, sampler._learner, sampler._learning = "replica-1", PaceLearner(16), threading.Lock()
@@ -359,6 +364,64 @@ def test_a_bundle_that_does_not_run_never_gets_onto_the_shelf(
             sampler._ensure(f"sha256:{DEMO.name}", "models:/demo/3")
     assert loads == ["failed", "failed"]
     assert sampler._shelf.digests == []
+
+
+async def test_a_job_of_an_engine_that_stalls_hears_of_a_death(sampler: Sampler, engine: Engine) -> None:
+    """Serve stops such a replica, and a stop would cost a job that stalls every worker nothing."""
+    engine.alive, engine.heartbeat_age = True, module.STALLED_AFTER + 1  # type: ignore[attr-defined]
+    with pytest.raises(RuntimeError, match="has not finished a step for 301 s"):
+        sampler.check_health()
+    assert engine.given_up == ["the engine has not finished a step for 301 s"]
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_an_image_that_fails_with_its_gpu_is_a_death(
+    engine: Engine,
+    sampler: Sampler,
+    stream: AsyncIterator[Progress | Sampled],
+    monkeypatch: pytest.MonkeyPatch,
+    lost: bool,
+) -> None:
+    def synchronize(_device: torch.device) -> None:
+        if lost:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    sampler._device = torch.device("cuda")
+    waiting = asyncio.ensure_future(anext(stream))
+    await engine.full.wait()
+    image, listener = engine.submitted["job/2/1"]
+    listener.failed(image, ValueError("it failed"))
+    with pytest.raises(EngineDead if lost else ValueError):
+        await waiting
+    assert engine.given_up == (["the GPU has lost its context"] if lost else [])
+
+
+async def test_a_trial_image_is_a_small_one_and_over_when_it_is_made(
+    sampler: Sampler, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.ray, "put", lambda picture: picture)
+    trying = asyncio.ensure_future(sampler.probe("sha256:aa", "models:/demo/3"))
+    while not engine.submitted:
+        await asyncio.sleep(0)
+    ((image, listener),) = engine.submitted.values()
+    assert (image.rows, image.steps, image.key) == (1, 2, Key(SD15.multiple, SD15.multiple, "sha256:aa"))
+    listener.finished(image, object())
+    await trying
+    assert engine.cancelled == [image.id]
+
+
+async def test_a_trial_image_of_the_demo_is_made(sampler: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures: list[np.ndarray] = []
+    monkeypatch.setattr(module.ray, "put", pictures.append)
+    monkeypatch.setattr(module, "warm", lambda *_: None)
+    sampler._shelf = Shelf(1 << 30, sampler._load)
+    sampler._shelf.put("sha256:aa", DEMO)
+    sampler._engine = engine = module.Engine(module.PipelineModel(sampler._shelf), module.Scheduler(), apart=False)
+    engine.start()
+    await sampler.probe("sha256:aa", "models:/demo/3")
+    engine.stop()
+    assert [picture.dtype for picture in pictures] == [np.uint8]
 
 
 async def test_a_sampler_that_cannot_read_its_gpu_is_not_healthy(sampler: Sampler, engine: Engine) -> None:

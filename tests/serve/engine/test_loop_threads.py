@@ -287,6 +287,25 @@ def test_the_reason_of_a_death_is_told(running, heard):
     assert "LookupError('a bug')" in str(heard.end()[2])
 
 
+def test_an_engine_is_given_up_without_waiting_for_its_step(running, heard):
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Stuck(Arithmetic):
+        def step(self, batch):
+            begun.set()
+            go_on.wait()
+            return super().step(batch)
+
+    engine = running(Stuck())
+    engine.submit(picture(), heard)
+    begun.wait()
+    engine.give_up("it stalls")
+    _, kind, error = heard.end()
+    assert (kind, type(error), str(error)) == ("failed", EngineDead, "it stalls")
+    assert not engine.alive
+    go_on.set()
+
+
 def test_a_death_remains_the_reason_when_the_engine_is_stopped(running, heard):
     engine = running(Arithmetic(), scheduler=Broken())
     engine.submit(picture(), heard)
