@@ -261,13 +261,15 @@ def references_exist(render: Render) -> None:
 
 
 def drains_outlast_jobs(render: Render) -> None:
-    """An old cluster is deleted, and a worker killed, only after the longest job."""
-    longest = int(render.one("ConfigMap", "serving-settings")["data"]["CN_JOB_TIMEOUT"])
+    """An old cluster is deleted, and a worker killed, only after the longest job; Ray's own drain lasts as long."""
+    settings = render.one("ConfigMap", "serving-settings")["data"]
+    longest, drain = int(settings["CN_JOB_TIMEOUT"]), float(settings["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"])
+    assert drain > longest
     for service in render.of("RayService"):
         assert service["spec"]["rayClusterDeletionDelaySeconds"] > longest
     for pod in render.pods():
         if pod.owner.startswith("RayService/"):
-            assert pod.spec["terminationGracePeriodSeconds"] > longest, pod.owner
+            assert pod.spec["terminationGracePeriodSeconds"] > drain, pod.owner
 
 
 def serve_routes_only_health(render: Render) -> None:

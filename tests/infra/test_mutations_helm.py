@@ -240,6 +240,20 @@ MUTATIONS = [
         checks.drains_outlast_jobs,
     ),
     Mutation(
+        "Ray's drain outlasts jobs",
+        f"{SERVING}/settings.yaml",
+        "{{ add .Values.jobTimeout 30 | quote }}",
+        '"30"',
+        checks.drains_outlast_jobs,
+    ),
+    Mutation(
+        "pods outlast Ray's drain",
+        f"{SERVING}/settings.yaml",
+        "{{ add .Values.jobTimeout 30 | quote }}",
+        "{{ add .Values.jobTimeout 60 | quote }}",
+        checks.drains_outlast_jobs,
+    ),
+    Mutation(
         "no route to the platform by Ray",
         f"{SERVING}/rayservice.yaml",
         "route_prefix: null",
