@@ -201,7 +201,7 @@ class Dispatcher:
         return await asyncio.to_thread(self._store.claim_unknown, self._owner, self._settings.lease, held)
 
     def _begin(self, lease: Lease, alone: bool = False) -> None:
-        self._metrics.claimed(lease, time.time())
+        self._metrics.claimed(lease, self._store.clock())
         task = asyncio.create_task(self._run(lease, alone), name=lease.job.id)
         self._running[task] = lease
         self._unsampled[task] = max(1, lease.job.rows)
