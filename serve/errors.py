@@ -22,7 +22,7 @@
     │   ├── DeadlineUnreachable    it would not be done in time
     │   └── QuotaExceeded          the team has used what it may
     ├── ModelNotReady         503  nothing is served yet
-    ├── Overloaded            503  accepted nothing; try again later
+    ├── Overloaded            503  accepted nothing, unless it names a job; try again later
     ├── TimedOut              504  the job goes on, the caller's wait is over
     ├── JobFailed             500  an accepted job ended in failure
     │   ├── JobCancelled      409  an accepted job was cancelled
@@ -252,10 +252,10 @@ class ModelNotReady(ServeError):
 
 
 class Overloaded(ServeError):
-    """The platform can't take the request now, and nothing was accepted."""
+    """The platform can't take the request now. Nothing was accepted, unless a job is named: that one may have been."""
 
     status, type, title = 503, "overloaded", "Temporarily unavailable"
-    remedy = "Send the request again after `Retry-After` seconds."
+    remedy = "Send the request again after `Retry-After` seconds. Where the answer names a `job`, look that up first."
 
 
 class TimedOut(ServeError):

@@ -91,7 +91,7 @@ class StoreUnavailable(Overloaded):
 
     Whether a write that met this was done is not known where the connection broke at its commit. Every write is made
     so that it may be repeated: those of a worker find their own fence over (`LeaseLost`) if they were done, a
-    submission finds its idempotency key taken.
+    submission its own id, a reservation its own token.
     """
 
 
