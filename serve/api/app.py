@@ -135,7 +135,7 @@ def create_app(
         artifacts,
         signals,
         metrics,
-        clock or store.clock,
+        clock or (lambda: store.clock()),
         random_seed,
         Streams(settings.max_streams),
         tracing,
