@@ -11,7 +11,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from serve.jobs.clock import until
-from serve.jobs.database import soft, upsert
+from serve.jobs.database import repeated, soft, upsert
 from serve.jobs.schema import locks
 
 PREFIX = "cluster/"
@@ -30,6 +30,7 @@ class Clusters:
         self._soft = soft(engine)
         self._clock = clock
 
+    @repeated
     def show(self, session: str, ttl_s: float) -> None:
         """Say that the cluster of `session` has samplers, and will be believed for `ttl_s` seconds; 0 takes it back."""
         with self._soft.begin() as connection:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
 
-from serve.jobs.database import soft, upsert
+from serve.jobs.database import repeated, soft, upsert
 from serve.jobs.pace import Pace
 from serve.jobs.queue import FRESH_S, read_paces
 from serve.jobs.schema import paces
@@ -25,6 +25,7 @@ class Paces:
         self._soft = soft(engine)
         self._clock = clock
 
+    @repeated
     def keep(self, measured: Mapping[str, Pace]) -> None:
         """Write down what samplers, by name, take now, and forget those that were not heard of for long."""
         now = self._clock()
