@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import pickle
 import time
 from collections.abc import Callable
@@ -361,12 +362,13 @@ async def test_what_stops_around_a_job_costs_no_attempt(
 
 
 @pytest.mark.parametrize("engine", ["database", "postgres_database"], indirect=True)
+@pytest.mark.parametrize(("dispatchers", "outage"), [(1, math.inf), (2, 0.0)])
 async def test_an_outage_longer_than_a_lease_costs_no_attempt(
-    platform: Platform, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+    platform: Platform, spec: JobSpec, monkeypatch: pytest.MonkeyPatch, dispatchers: int, outage: float
 ) -> None:
-    """Of the database, while two dispatchers have a job each; it is back before either could renew."""
+    """All leases have run out when the store is back, and each dispatcher has reason to claim before it renews."""
     monkeypatch.setattr(module, "STORE_RETRY", (0.001, 0.001))
-    monkeypatch.setattr(module, "OUTAGE", 0.0)
+    monkeypatch.setattr(module, "OUTAGE", outage)
     away: list[bool] = []
     refused: set[JobStore] = set()
 
@@ -379,27 +381,60 @@ async def test_an_outage_longer_than_a_lease_costs_no_attempt(
 
         return refuse
 
-    for name in ("claim", "renew", "claim_unknown", "cancel_requests"):
+    for name in ("claim", "claim_unknown", "cancel_requests"):
         monkeypatch.setattr(JobStore, name, refusing(getattr(JobStore, name)))
     jobs, streams = [], []
-    for _ in range(2):
+    for _ in range(dispatchers):
         platform.start(rows_in_flight=4)
         jobs.append(platform.submit(spec))
         streams.append(await platform.sampler.streams.get())
+    for dispatcher in platform.started:
+        dispatcher._settings = dispatcher._settings.model_copy(update={"rows_in_flight": 16})
     away.append(True)
-    while len(refused) < 2:
+    while len(refused) < dispatchers:
         await asyncio.sleep(0)
+    # Renewed first, they would not be found: what is tested is a claim that comes before.
+    monkeypatch.setattr(JobStore, "renew", lambda *_: [])
     with durable(platform.engine).begin() as connection:
         connection.execute(sa.update(table).values(lease_until=0.0))
-    third = platform.submit(spec)  # a reason to claim as soon as it is back
+    for _ in range(dispatchers):
+        jobs.append(platform.submit(spec))
     away.clear()
+    streams += [await platform.sampler.streams.get() for _ in range(dispatchers)]
     for stream in streams:
         stream.finish()
     for job in jobs:
         ended = await platform.ended(job)
         assert (ended.state, ended.attempt) == ("succeeded", 1)
+
+
+async def test_after_an_outage_what_runs_is_renewed_before_anything_is_claimed(
+    platform: Platform, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STORE_RETRY", (0.001, 0.001))
+    calls: list[str] = []
+    refusals: list[bool] = []
+
+    def noting(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def note(store: JobStore, *arguments: object) -> object:
+            if name == "claim" and refusals:
+                refusals.pop()
+                raise StoreUnavailable("away")
+            calls.append(name)
+            return call(store, *arguments)
+
+        return note
+
+    platform.start()
+    platform.submit(spec)
+    stream = await platform.sampler.streams.get()
+    for name in ("claim", "renew"):
+        monkeypatch.setattr(JobStore, name, noting(name, getattr(JobStore, name)))
+    refusals.append(True)
+    platform.submit(spec)
     (await platform.sampler.streams.get()).finish()
-    assert (await platform.ended(third)).state == "succeeded"
+    stream.finish()
+    assert "renew" in calls[: calls.index("claim")]
 
 
 async def test_a_claim_whose_answer_was_lost_is_worked_on(
