@@ -127,7 +127,7 @@ class Settings(BaseSettings):
     trace_ratio: float = Field(0.1, ge=0, le=1, description="Share of the requests that are traced.")
 
     lease: float = Field(30.0, gt=0, description="Seconds a dispatcher may be silent before its job is taken over.")
-    attempts: int = Field(3, ge=1, description="How often a job is tried before it is set aside.")
+    attempts: int = Field(3, ge=1, description="How often a job may fail by an error of ours before it is set aside.")
     rows_in_flight: int | None = Field(
         None, ge=1, description="UNet rows claimed at once; an eighth more than all samplers hold when absent."
     )
