@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Literal
 
-from ray.exceptions import OutOfMemoryError, RayActorError, RayError, WorkerCrashedError
+from ray.exceptions import OutOfMemoryError, OwnerDiedError, RayActorError, RayError, WorkerCrashedError
 from ray.serve.exceptions import RayServeException
 
 from serve.deployments.outages import cause_of
@@ -40,8 +40,8 @@ def fate_of(error: BaseException) -> Fate:
     if isinstance(cause, RayActorError):
         willed = cause.preempted or cause.actor_init_failed or any(words in str(cause) for words in WILLED)
         return "stopped" if willed else "died"
-    if isinstance(cause, EngineDead | WorkerCrashedError | OutOfMemoryError):
-        return "died"
+    if isinstance(cause, EngineDead | WorkerCrashedError | OutOfMemoryError | OwnerDiedError):
+        return "died"  # the owner of pictures is their sampler: of one that has more to make, this may be heard first
     if type(cause) is RayError:  # what Ray says of an error that could not be pickled
         return "failed"
     lost = EngineClosed | RayError | RayServeException | ArtifactsSwept | asyncio.CancelledError

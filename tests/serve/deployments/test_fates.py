@@ -13,6 +13,7 @@ from ray.exceptions import (
     NodeDiedError,
     ObjectLostError,
     OutOfMemoryError,
+    OwnerDiedError,
     RayTaskError,
     TaskCancelledError,
     WorkerCrashedError,
@@ -46,6 +47,7 @@ def failing_init() -> RayTaskError:
         ActorUnavailableError("the connection is lost", bytes(16)),
         WorkerCrashedError(),
         OutOfMemoryError("killed by the memory monitor"),
+        OwnerDiedError("aa", b"", ""),
         EngineDead("the engine died"),
     ],
 )
