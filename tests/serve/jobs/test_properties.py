@@ -20,9 +20,11 @@ from serve.jobs.job import TERMINAL, Lease
 from serve.jobs.retention import ArtifactsSwept, Deletion
 from serve.jobs.schema import condemned, deliveries, events, holds, jobs, usage
 from serve.jobs.store import JobResult, JobStore, LeaseLost, StoredImage
+from serve.jobs.transitions import MOST_DEATHS
 
 LEASE_S = 10.0
 PROBLEM = {"type": "internal"}
+WRITES = ("progress", "image", "succeed", "fail", "cancelled", "retry", "died")
 
 
 class Books(RuleBasedStateMachine):
@@ -55,6 +57,8 @@ class Books(RuleBasedStateMachine):
     @rule(target=leases, owner=st.sampled_from("ab"), limit=st.integers(1, 3))
     def claim(self, owner: str, limit: int) -> object:
         leases = self.store.claim(owner, LEASE_S, limit)
+        suspect = self.store.claim_suspect(owner, LEASE_S)
+        leases += [] if suspect is None else [suspect]
         for lease in leases:
             assert lease.fence > self.held.get(lease.job.id, 0)
             self.held[lease.job.id] = lease.fence
@@ -64,7 +68,7 @@ class Books(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.advance(seconds)
 
-    @rule(lease=leases, write=st.sampled_from(["progress", "image", "succeed", "fail", "cancelled", "retry"]))
+    @rule(lease=leases, write=st.sampled_from(WRITES))
     def write(self, lease: Lease, write: str) -> None:
         image = StoredImage(f"demo/{lease.job.id}.png", 7, 8, 8)
         calls: dict[str, Callable[[], object]] = {
@@ -74,6 +78,7 @@ class Books(RuleBasedStateMachine):
             "fail": lambda: self.store.fail(lease, PROBLEM),
             "cancelled": lambda: self.store.cancelled(lease),
             "retry": lambda: self.store.retry(lease, PROBLEM),
+            "died": lambda: self.store.died(lease, "It died.", counts=lease.attempt > 1),
         }
         before = self.store.get(lease.job.id)
         current = before.state == "running" and self.held[lease.job.id] == lease.fence
@@ -86,6 +91,17 @@ class Books(RuleBasedStateMachine):
             assert self.store.get(lease.job.id) == before
         else:
             assert current or (write == "progress" and self.store.get(lease.job.id) == before)
+
+    @rule(leases=st.lists(leases, max_size=3))
+    def give_back(self, leases: list[Lease]) -> None:
+        before = {lease.job.id: self.store.get(lease.job.id) for lease in leases}
+        held = {lease.job.id for lease in leases if self.held[lease.job.id] == lease.fence}
+        self.store.give_back(leases, "It was stopped.")
+        for job, was in before.items():
+            if was.state == "running" and job in held:
+                assert self.store.get(job).state == ("cancelled" if was.cancel_requested else "queued")
+            else:
+                assert self.store.get(job) == was
 
     @rule(lease=leases)
     def renew(self, lease: Lease) -> None:
@@ -138,7 +154,9 @@ class Books(RuleBasedStateMachine):
         assert sorted(counted) == sorted(job for job in terminal if rows[job].state == "succeeded")
         assert sorted(told) == sorted(job for job in terminal if rows[job].webhook)
         for job, row in rows.items():
-            assert row.failures <= row.max_attempts
+            assert row.failures < row.max_attempts
+            assert row.deaths < MOST_DEATHS
+            assert not row.deaths or row.suspect
             assert (row.lease_owner is not None) == (row.state == "running")
             assert (row.result is not None) == (row.state == "succeeded" and row.expired_at is None)
             if job in self.ended:
