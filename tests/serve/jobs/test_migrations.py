@@ -19,7 +19,7 @@ from serve.jobs.schema import metadata
 from serve.jobs.store import WEEK_S, JobResult, JobStore, StoredImage, StoredMap
 from serve.jobs.usage import Used
 
-HEAD = "4"
+HEAD = "7"
 RESULT = JobResult(
     images=(StoredImage("demo/a.png", 7, 256, 192), StoredImage("demo/b.png", 8, 256, 192)),
     control_maps=(StoredMap("demo/map.png", "canny", 0),),
