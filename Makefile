@@ -14,10 +14,13 @@ help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}'
 
 $(VENV)/.ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,serve,dev]'
+	@echo "Installing what is needed into $(VENV), once: 3 GB, a few minutes."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --upgrade pip
+	@echo "1 of 2: torch"
+	@$(BIN)/pip install --quiet --constraint constraints.txt torch
+	@echo "2 of 2: everything else"
+	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,serve,dev]'
 	@touch $@
 
 setup: $(VENV)/.ready ## Make .venv with everything in it (run and test do it themselves)

@@ -27,7 +27,7 @@ from controlnet.training.pace import Pace
 from controlnet.training.progress import ProgressBar
 from controlnet.training.report import report
 from controlnet.training.stages import Stage, make_stage
-from controlnet.training.store import SUMMARY, Summary, read_summary, write_stage
+from controlnet.training.store import SUMMARY, WEIGHTS, Summary, read_summary, write_stage
 
 PLACES = ("folder", "bundle", "experiment", "mlflow", "progress", "stage")
 """Keys that say where a training ran, not what it learned from."""
@@ -167,11 +167,7 @@ def _train(config: Config, console: Console) -> Path:
     if not trainer.is_global_zero:
         return folder
     if keep.signal is not None:
-        raise Interrupted(
-            f"Stopped after step {trainer.global_step} of {config['steps']}, which {last} holds: "
-            "the same command again goes on from there.",
-            keep.signal,
-        )
+        raise Interrupted(_stopped(trainer.global_step, config["steps"], folder, before), keep.signal)
     stage.module.to(trainer.strategy.root_device)  # Lightning takes it back to the CPU, where a grid can take an hour
     if show.shown != trainer.global_step:
         show.show(trainer, trainer.global_step)
@@ -190,6 +186,14 @@ def _train(config: Config, console: Console) -> Path:
         write_stage(folder, {part: net.state_dict() for part, net in stage.modules.items()}, summary)
     console.print(report(config, folder, summary), markup=False, highlight=False, soft_wrap=True)
     return folder
+
+
+def _stopped(step: int, steps: int, folder: Path, before: Summary | None) -> str:
+    """What an interrupted run leaves, and how to go on."""
+    told = (
+        f"Stopped after step {step} of {steps}, which {folder / LAST} holds: the same command again goes on from there."
+    )
+    return told if before is None else f"{told} {folder / WEIGHTS} is still of step {before.steps}."
 
 
 def _leave_interrupts(worker: int) -> None:

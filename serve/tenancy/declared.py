@@ -80,6 +80,8 @@ def read(file: Path) -> Sequence[Tenant]:
     try:
         found = _Loader(file.read_text(encoding="utf-8")).get_single_data()
         declaration = Declaration.model_validate(found)
+    except FileNotFoundError as error:
+        raise DeclarationError(f"{file} is not there: write the teams into it, as docs/teams.md shows.") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DeclarationError(f"{file}: {error}") from error
     except ValidationError as error:

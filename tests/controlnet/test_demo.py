@@ -98,10 +98,15 @@ def test_the_notebook_lines_of_the_readme_follow_the_coins(tmp_path: Path, monke
     assert follows_coins(made["pictures"][0]) > 0.5
 
 
-def test_the_command_of_the_readme_follows_the_coins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_of_the_readme_make_the_coins_and_files_that_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save_coins(tmp_path)
+    (tmp_path / "controlnet").symlink_to(ROOT / "controlnet")
     monkeypatch.chdir(tmp_path)
-    (line,) = [line for line in block("sh", "controlnet generate").splitlines() if "generate" in line]
-    result = CliRunner().invoke(app, shlex.split(line)[1:])
-    assert result.exit_code == 0, result.output
+    for line in block("sh", "controlnet generate").splitlines():
+        result = CliRunner().invoke(app, shlex.split(line, comments=True)[1:])
+        assert result.exit_code == 0, result.output
     assert follows_coins(np.asarray(Image.open("out.png"))) > 0.5
+    assert Path("exported.safetensors").stat().st_size > 1e7
+    assert Bundle.open(tmp_path / "bundles/again").manifest.controls.keys() == {"canny"}

@@ -15,17 +15,25 @@ from rich.console import Console
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from controlnet.bundle import Bundle, write_bundle
+from controlnet.bundle import DEMO, Bundle, write_bundle
 from controlnet.cli import app
 from controlnet.generate import generate
 from controlnet.pipeline import ImageSpec, Pipeline
 from controlnet.training.export import export, parameters_of
-from controlnet.training.run import train
-from controlnet.training.store import read_summary, read_weights
+from controlnet.training.run import _stopped, train
+from controlnet.training.store import Summary, read_summary, read_weights
 from tests.controlnet.training.conftest import TINY
 
 # Lightning advises against few loader processes and few batches; SQLAlchemy and MLflow deprecate as they like.
 pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def test_an_interrupted_run_says_of_which_step_the_weights_beside_its_checkpoint_are(tmp_path):
+    before = Summary(Bundle.open(DEMO).manifest.architecture, 12, 30.0, {})
+    assert _stopped(43, 2000, tmp_path, before) == (
+        f"Stopped after step 43 of 2000, which {tmp_path}/last.ckpt holds: the same command again goes on from there. "
+        f"{tmp_path}/weights.safetensors is still of step 12."
+    )
 
 
 @pytest.fixture(scope="module")

@@ -97,5 +97,7 @@ def test_all_faults_are_told_at_once(declare):
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(DeclarationError, match=r"none\.yaml"):
+    with pytest.raises(
+        DeclarationError, match=r"none\.yaml is not there: write the teams into it, as docs/teams\.md shows\."
+    ):
         read(tmp_path / "none.yaml")
