@@ -24,6 +24,8 @@ async def signals(engine, store) -> AsyncIterator[Signals]:
         assert await signals.changed(signals.generation)
     yield signals
     signals.close()
+    if isinstance(signals, PostgresSignals) and signals._task is not None:
+        await asyncio.wait({signals._task})  # its connection ends with it, not with the loop
 
 
 @pytest.fixture
