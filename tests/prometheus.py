@@ -12,8 +12,8 @@ from typing import Any, Self
 import httpx
 import yaml
 
-from ops.faults.rig import free_port
 from ops.services import Missing
+from serve.deployments.ground import free_ports
 
 SCRAPED_EVERY_S = 5
 """And a scrape may take as long: Ray's agent needs a processor second for one, and the core may be shared."""
@@ -42,7 +42,7 @@ class Prometheus:
         of_ray["file_sd_configs"] = [{"files": [str(ray_targets)]}]
         folder.mkdir()
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-        self.url = f"http://127.0.0.1:{free_port()}"
+        self.url = f"http://127.0.0.1:{free_ports(1)[0]}"
         # The kernel ends it with its parent, however that ends.
         self._command = ["setpriv", "--pdeathsig=KILL", program, f"--config.file={folder}/prometheus.yml"]
         self._command += [f"--storage.tsdb.path={folder}/data", f"--web.listen-address={self.url[7:]}"]

@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from typing import Self
 
 import sqlalchemy as sa
 
+from serve.deployments.ground import free_ports
 from serve.tenancy.demo import kept_key
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ class Rig:
     def __init__(self, folder: Path, database: str | None = None, settings: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.database_url = database or f"sqlite:///{folder / 'data' / 'jobs.db'}"
-        self.port, self.metrics_port = free_port(), free_port()
+        self.port, self.metrics_port = free_ports(2)
         # Neither `CN_*` of the one who calls nor a `.env` where that is are meant for this platform, so it runs in its
         # own folder; its code is this checkout's all the same.
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("CN_")} | {
@@ -221,13 +221,6 @@ class Rig:
 
 def _cnserve() -> str:
     return str(Path(sys.executable).with_name("cnserve"))
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(url: str) -> bool:

@@ -21,7 +21,8 @@ from serve.deployments.messages import Progress, Sampled, SamplerJob, StoredMaps
 from serve.deployments.outages import wait_out
 from serve.deployments.progress import ProgressWriter
 from serve.deployments.publication import png_parameters, steered
-from serve.jobs.store import Job, JobResult, JobStore, Lease, StoredImage
+from serve.jobs.store import JobResult, JobStore, Lease, StoredImage
+from serve.registry.registry import source_of
 from serve.telemetry import DispatcherMetrics, Tracing, carry
 
 
@@ -152,7 +153,9 @@ class Attempt:
 
     def _work(self) -> SamplerJob:
         job = self._lease.job
-        return SamplerJob(job.id, self._lease.fence, job.model.digest, source_of(job), job.spec, carry())
+        return SamplerJob(
+            job.id, self._lease.fence, job.model.digest, source_of(job.model.name, job.model.version), job.spec, carry()
+        )
 
     async def _publish(self, event: Sampled) -> StoredImage:
         job, seed = self._lease.job, self._lease.job.spec.seeds[event.index]
@@ -172,8 +175,3 @@ class Attempt:
         else:
             self._untold.append(event.index)
         return stored
-
-
-def source_of(job: Job) -> str:
-    """Where a sampler fetches the bundle that a job is pinned to."""
-    return f"models:/{job.model.name}/{job.model.version}"

@@ -19,7 +19,7 @@ from typing import Any
 from serve.api.descriptions import describe
 from serve.config import Settings
 from serve.jobs.artifacts import ArtifactStore
-from serve.jobs.database import StoreUnavailable
+from serve.jobs.database import StoreUnavailable, tell_away
 from serve.jobs.rollouts import Rollout
 from serve.jobs.signals import Signals
 from serve.jobs.store import JobStore
@@ -160,4 +160,4 @@ def _away() -> Iterator[None]:
     try:
         yield
     except StoreUnavailable as error:
-        log.warning("the store is away", extra={"reason": repr(error.__cause__)})
+        tell_away(log, error)

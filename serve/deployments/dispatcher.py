@@ -37,11 +37,11 @@ from serve.deployments.fates import fate_of, verdict
 from serve.deployments.fleet import Fleet
 from serve.deployments.gauges import Gauges
 from serve.deployments.instruments import RayInstruments
-from serve.deployments.outages import cause_of, wait_out
+from serve.deployments.outages import cause_of, pause_after, wait_out
 from serve.deployments.progress import ProgressWriter
 from serve.deployments.trials import Trials
 from serve.errors import JobFailed
-from serve.jobs.database import StoreUnavailable, open_database
+from serve.jobs.database import StoreUnavailable, open_database, tell_away
 from serve.jobs.retention import Kept
 from serve.jobs.signals import first, open_signals
 from serve.jobs.store import READY, JobStore, Lease, LeaseLost, ServedModel
@@ -57,9 +57,7 @@ log = logging.getLogger(__name__)
 
 STORE_RETRY = (0.1, 2.0)  # seconds between calls to a store that is away: at first, at most
 RETRY_PAUSE = (0.25, 8.0)  # seconds before another attempt: after the first one, at most. A dead replica is missed late
-OUTAGE = (
-    0.25  # of a lease: who could not reach the store for so long must take nobody else for dead who could not either
-)
+OUTAGE = 0.25  # of a lease: who could not reach the store for so long takes nobody for dead who could not either
 SUSPECTS_EVERY = 1.0  # seconds between looks for suspects, while there is none
 REST, LONGEST_REST = 0.002, 0.02  # seconds between looks for each running job, whose steps are changes; at most
 IDLE_WAIT = 1.0  # seconds between looks at the queue when no signal came: expired leases send none
@@ -343,8 +341,7 @@ class Dispatcher:
             log.warning("a worker died", extra={**about, "alone": alone, "reason": str(cause_of(error))})
             await self._give_back_suspect(lease, alone)
             return
-        first, longest = RETRY_PAUSE
-        pause = min(first * 2.0 ** min(lease.attempt - 1, 10), longest)
+        pause = pause_after(lease.attempt, *RETRY_PAUSE)
         if fate == "stopped":
             log.warning("attempt stopped", extra={**about, "reason": repr(cause_of(error))})
             await asyncio.sleep(pause)
@@ -401,7 +398,7 @@ class Dispatcher:
             if time.monotonic() - began >= OUTAGE * self._settings.lease:
                 self._silent_from = time.monotonic() + self._settings.lease
             self._metrics.store_away()
-            log.warning("the store is away", extra={"reason": repr(error.__cause__)})
+            tell_away(log, error)
 
         return await wait_out(call, away, *STORE_RETRY)
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import get_args
 
-from serve.jobs.database import StoreUnavailable
+from serve.jobs.database import StoreUnavailable, tell_away
 from serve.jobs.signals import Signals
 from serve.jobs.store import READY, JobStore
 from serve.registry.reconciler import Reconciler, Stage
@@ -55,7 +55,7 @@ class Gauges:
                 await asyncio.to_thread(self.look)
             except StoreUnavailable as error:
                 self._metrics.store_away()
-                log.warning("the store is away", extra={"reason": repr(error.__cause__)})
+                tell_away(log, error)
             await asyncio.sleep(LOOK_EVERY_S)
 
     def look(self) -> None:

@@ -164,6 +164,15 @@ def _refused(error: OSError, host: str, port: int, variable: str) -> str:
     return f"CN_HOST is {host!r}, which is no address of this machine ({error.strerror}): set 127.0.0.1 or 0.0.0.0."
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on; another program may take one before it is used."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for held_socket in sockets:
+            held_socket.bind(("", 0))
+        return [held_socket.getsockname()[1] for held_socket in sockets]
+
+
 def ray_folder() -> Path:
     """Where Ray makes its folder."""
     return Path(os.environ.get("RAY_TMPDIR", "/tmp"))

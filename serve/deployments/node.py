@@ -7,13 +7,13 @@ default one of the ports is the same for all, so that no second Ray could start 
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
 
 from ray._private.node import Node
 from ray._private.parameter import RayParams
 from ray._raylet import DASHBOARD_AGENT_LISTEN_PORT_NAME, persist_port  # type: ignore[attr-defined]
+
+from serve.deployments.ground import free_ports
 
 AGENT_PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
 
@@ -53,12 +53,3 @@ def start_node(object_store_memory: int, resources: dict[str, float] | None = No
 def stop_node(node: Node) -> None:
     """End its processes; those that have ended already are no error."""
     node.kill_all_processes(check_alive=False, allow_graceful=True)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on; another program may take one before it is used."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for held_socket in sockets:
-            held_socket.bind(("", 0))
-        return [held_socket.getsockname()[1] for held_socket in sockets]

@@ -19,6 +19,11 @@ def cause_of(error: BaseException) -> BaseException:
     return error
 
 
+def pause_after(times: int, first: float, longest: float) -> float:
+    """Seconds to wait after so many failures in a row: `first` after one, twice as long after each further one."""
+    return min(first * 2.0 ** min(times - 1, 10), longest)
+
+
 async def wait_out(
     call: Callable[[], Awaitable[T]], told: Callable[[Exception], object], pause: float = 0.25, most: float = 8.0
 ) -> T:

@@ -10,10 +10,10 @@ import logging
 
 from ray.serve.handle import DeploymentHandle
 
-from serve.deployments.attempt import source_of
 from serve.deployments.fates import fate_of
-from serve.deployments.outages import cause_of
+from serve.deployments.outages import cause_of, pause_after
 from serve.jobs.store import Job
+from serve.registry.registry import source_of
 
 PAUSE = (1.0, 60.0)  # seconds until the next trial after one that failed: the first time, at most
 
@@ -44,15 +44,12 @@ class Trials:
         if _worker(job) not in self._failed:
             return True
         error = await self._make(job)
-        return (
-            error is None or fate_of(error) != "died"
-        )  # any other error tells what becomes of the job, if it meets it
+        return error is None or fate_of(error) != "died"  # another error says what becomes of the job, if it meets it
 
     def rest_s(self, job: Job) -> float:
         """Seconds until there should be another trial; none where the last one came out well."""
         failed = self._failed.get(_worker(job), 0)
-        first, longest = PAUSE
-        return min(first * 2.0 ** min(failed - 1, 10), longest) if failed else 0.0
+        return pause_after(failed, *PAUSE) if failed else 0.0
 
     async def _make(self, job: Job) -> BaseException | None:
         """One trial; why it failed, if it did."""
@@ -62,7 +59,7 @@ class Trials:
             async with asyncio.timeout(self._within):
                 await self._imaging.probe.remote()
                 if job.spec.seeds:
-                    await self._sampler.probe.remote(job.model.digest, source_of(job))
+                    await self._sampler.probe.remote(job.model.digest, source_of(job.model.name, job.model.version))
         except (asyncio.CancelledError, Exception) as error:
             if task.cancelling():
                 raise

@@ -104,12 +104,9 @@ def claim(
         put_back_expired(connection, owner, now)
     end_late(connection, now)
     wanted = _plan(connection, room, now, images)
-    rows = _start(connection, wanted.started, owner, lease_s, now)
+    started = _start(connection, [head.id for head in wanted.started], owner, lease_s, now)
     _write_turns(connection, wanted)
-    started = [rows[head.id] for head in wanted.started]
-    for row in started:
-        record(connection, row.id, "started", {"attempt": row.attempt}, now)
-    return [Lease(read(row), owner, row.fence, row.attempt, since) for row in started]
+    return _leases(started, owner, since)
 
 
 def claim_suspect(
@@ -122,9 +119,8 @@ def claim_suspect(
     job_id = connection.scalar(_SUSPECTS[images].with_for_update(skip_locked=True), {"now": now})
     if job_id is None:
         return None
-    row = connection.execute(_START, {"ids": [job_id], "owner": owner, "until": now + lease_s, "now": now}).one()
-    record(connection, row.id, "started", {"attempt": row.attempt}, now)
-    return Lease(read(row), owner, row.fence, row.attempt, since)
+    (lease,) = _leases(_start(connection, [job_id], owner, lease_s, now), owner, since)
+    return lease
 
 
 def claim_unknown(
@@ -133,8 +129,7 @@ def claim_unknown(
     """The running jobs of `owner` that it does not hold: it was not told of their start, or could not end them."""
     now = clock()
     since = mark(connection)
-    rows = recover(connection, owner, held, now + lease_s, now)
-    return [Lease(read(row), owner, row.fence, row.attempt, since) for row in rows]
+    return _leases(recover(connection, owner, held, now + lease_s, now), owner, since)
 
 
 def end_late(connection: sa.Connection, now: float) -> None:
@@ -191,13 +186,21 @@ def _miss(connection: sa.Connection, job_id: str, now: float) -> None:
 
 
 def _start(
-    connection: sa.Connection, heads: Sequence[Head], owner: str, lease_s: float, now: float
-) -> dict[str, sa.Row[Any]]:
-    """Make the jobs of `heads` the owner's; their rows by id."""
-    if not heads:
-        return {}
-    values = {"ids": [head.id for head in heads], "owner": owner, "until": now + lease_s, "now": now}
-    return {row.id: row for row in connection.execute(_START, values)}
+    connection: sa.Connection, ids: Sequence[str], owner: str, lease_s: float, now: float
+) -> Sequence[sa.Row[Any]]:
+    """Make jobs the owner's, and tell of it; their rows, in the order of `ids`."""
+    if not ids:
+        return ()
+    values = {"ids": ids, "owner": owner, "until": now + lease_s, "now": now}
+    rows = {row.id: row for row in connection.execute(_START, values)}
+    for job_id in ids:
+        record(connection, job_id, "started", {"attempt": rows[job_id].attempt}, now)
+    return [rows[job_id] for job_id in ids]
+
+
+def _leases(rows: Sequence[sa.Row[Any]], owner: str, since: int) -> list[Lease]:
+    """The owner's, of jobs that run; `since` is the mark that was read before."""
+    return [Lease(read(row), owner, row.fence, row.attempt, since) for row in rows]
 
 
 def _write_turns(connection: sa.Connection, wanted: Plan) -> None:

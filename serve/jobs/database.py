@@ -19,6 +19,7 @@ A database that is away, full or too slow is a `StoreUnavailable`, whatever the 
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -242,6 +243,11 @@ def repeated(transaction: Callable[P, T]) -> Callable[P, T]:
         return transaction(*arguments, **options)
 
     return call
+
+
+def tell_away(log: logging.Logger, error: BaseException) -> None:
+    """Note that the store could not be reached, and why."""
+    log.warning("the store is away", extra={"reason": repr(error.__cause__)})
 
 
 def upsert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:

@@ -83,6 +83,11 @@ class Resolved:
     source: str
 
 
+def source_of(name: str, version: str) -> str:
+    """Where the bundle of a version is fetched: what `SOURCE` matches."""
+    return f"models:/{name}/{version}"
+
+
 class Registry:
     """One registered model. Opens nothing until it is asked something, then keeps one client.
 
@@ -208,7 +213,7 @@ class Registry:
         digest = found.tags.get("digest", "")
         if not DIGEST.fullmatch(digest):
             raise VersionRefused(f"Version {version} of {self.name} has no digest but {digest!r}.")
-        return Resolved(self.name, version, digest, f"models:/{self.name}/{version}")
+        return Resolved(self.name, version, digest, source_of(self.name, version))
 
     def fetch(self, resolved: Resolved, cache: Path, keep: Collection[str] = ()) -> Path:
         """The bundle's folder in the cache, fetched if it isn't there; see `fetch_source`."""

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from serve.jobs.database import StoreUnavailable
+from serve.jobs.database import StoreUnavailable, tell_away
 from serve.jobs.deliveries import Delivery
 from serve.jobs.job import Job
 from serve.jobs.signals import Signals, first
@@ -97,7 +97,7 @@ class Webhooks:
                 try:
                     await self.start()
                 except StoreUnavailable as error:
-                    _away(error)
+                    tell_away(log, error)
                 await asyncio.sleep(LOOK_EVERY_S)
                 await first(signals.changed(seen, RESTS_S), self._ended.wait())
         finally:
@@ -132,7 +132,7 @@ class Webhooks:
         try:
             await self._attempt(delivery)
         except StoreUnavailable as error:
-            _away(error)
+            tell_away(log, error)
 
     async def _attempt(self, delivery: Delivery) -> None:
         body = delivery.body
@@ -175,7 +175,3 @@ class Webhooks:
             "job": self._describe(job),
         }
         return json.dumps(content, separators=(",", ":"))
-
-
-def _away(error: StoreUnavailable) -> None:
-    log.warning("the store is away", extra={"reason": repr(error.__cause__)})

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ops.faults.rig import answers, free_port
+from ops.faults.rig import answers
+from serve.deployments.ground import free_ports
 
 READY_WITHIN_S = 120.0
 ENDED_WITHIN_S = 5.0  # a peer keeps nothing: it need not wait until Ray has drained
@@ -22,7 +23,7 @@ ENDED_WITHIN_S = 5.0  # a peer keeps nothing: it need not wait until Ray has dra
 @contextmanager
 def locked(threads: int) -> Iterator[str]:
     """`peers.locked`; yields its URL."""
-    port = free_port()
+    (port,) = free_ports(1)
     with _running("locked", [str(port), str(threads)], port) as url:
         yield url
 
@@ -30,7 +31,7 @@ def locked(threads: int) -> Iterator[str]:
 @contextmanager
 def batched(threads: int) -> Iterator[str]:
     """`peers.batched`; yields its URL."""
-    port = free_port()
+    (port,) = free_ports(1)
     with (
         tempfile.TemporaryDirectory(prefix="cn-batched-") as folder,
         _running("batched", [str(port), folder, str(threads)], port) as url,

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.faults.rig import Rig, answers, free_port
+from ops.faults.rig import Rig, answers
+from serve.deployments.ground import free_ports
 
 
 @pytest.fixture
@@ -74,4 +75,4 @@ def test_a_server_that_is_up_answers_and_one_that_is_not_ready_or_not_there_does
         assert not answers(f"{url}/starting")
         server.shutdown()
         thread.join()
-    assert not answers(f"http://127.0.0.1:{free_port()}/readyz")
+    assert not answers(f"http://127.0.0.1:{free_ports(1)[0]}/readyz")

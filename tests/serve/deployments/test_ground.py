@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from serve.config import Settings
-from serve.deployments.ground import DataFolder, PlatformError, require_ports, require_room, require_sound
+from serve.deployments.ground import DataFolder, PlatformError, free_ports, require_ports, require_room, require_sound
 from serve.errors import OperatorError
 from serve.jobs.database import open_database
 
@@ -142,3 +142,11 @@ def test_a_host_that_is_not_here_is_named(free: int) -> None:
 def test_ports_that_are_free_are_left_so(free: int) -> None:
     for _ in range(2):
         require_ports(Settings(port=free, metrics_port=0, _env_file=None))
+
+
+def test_ports_are_free_and_differ() -> None:
+    ports = free_ports(4)
+    assert len(set(ports)) == 4
+    for port in ports:
+        with socket.socket() as one:
+            one.bind(("", port))
