@@ -19,24 +19,26 @@ import sqlite3
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
 
 from serve.jobs.database import POSTGRES_OPTIONS
+from serve.jobs.written import Written
 
 if TYPE_CHECKING:
     import psycopg
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.010
-"""Seconds between looks at a SQLite database's version while somebody waits."""
+BRISK_S = 0.002
+"""Seconds until the first look at a SQLite database's version after it was written, which precedes the commit's end.
+Each further look is twice as far away."""
 
-BRISK_S, LIVELY_S = 0.002, 1.0
-"""The same, for so long after two changes that came within that time: of one that came alone, as a lock that is kept,
-nothing follows."""
+REST_S, BLIND_REST_S = 1.0, 0.010
+"""Seconds between looks, at most, while somebody waits: where the system tells of writes, and where it does not."""
 
 RECONNECT_S = (0.1, 2.0)
 """Seconds between tries to watch a database that can't be watched: at first, at most."""
@@ -159,11 +161,14 @@ def notify(connection: sa.Connection) -> None:
 
 
 class SqliteSignals(Signals):
-    """`PRAGMA data_version`, read every few milliseconds for all waiters of this process.
+    """`PRAGMA data_version`, read after writes to the database's files, for all waiters of this process.
 
     SQLite counts, per connection, the commits made by *other* connections, whichever process they are in. So the
     poller owns a connection that never writes. A look costs some microseconds (a comparison in shared memory), less
     than a hop to a thread, so it is made on the event loop; nothing is polled while nobody waits.
+
+    A commit is first written and then, perhaps after the disk has taken it, seen. So a write is followed by looks at
+    growing distances. One now and then comes besides: the system may not tell of all writes.
 
     Args:
         engine: Names the database file; its pool is not used.
@@ -171,22 +176,50 @@ class SqliteSignals(Signals):
 
     def __init__(self, engine: sa.Engine) -> None:
         super().__init__()
+        self._database = Path(str(engine.url.database)).absolute()
         # A file that is away must not be made anew, empty, by whoever only looks.
         self._file = f"file:{quote(str(engine.url.database))}?mode=rw"
         self._connection: sqlite3.Connection | None = None
         self._version = 0
-        self._brisk_until = self._changed_at = float("-inf")
+        self._next_s = BRISK_S
         self._timer: asyncio.TimerHandle | None = None
+        self._written: Written | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._poll()
 
     def _stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._written is not None:
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.remove_reader(self._written)
+            self._written.close()
+            self._written = None
         self._disconnect()
 
     def _watch(self) -> None:
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._hear(self._loop)
         if self._timer is None:  # nobody looked for a while
-            self._timer = asyncio.get_running_loop().call_later(self._poll(), self._tick)
+            self._timer = self._loop.call_later(self._poll(), self._tick)
+
+    def _hear(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have the system tell of writes, where it can."""
+        names = frozenset({self._database.name, f"{self._database.name}-wal"})
+        try:
+            self._written = Written(self._database.parent, names)
+        except OSError as error:
+            log.info("writes are not told of, so the database is looked at every %s s: %s", BLIND_REST_S, error)
+            return
+        loop.add_reader(self._written, self._hear_of)
+
+    def _hear_of(self) -> None:
+        if self._written is not None and self._written.read():
+            self._next_s = BRISK_S
+            if self._timer is not None:
+                self._timer.cancel()
+                self._tick()
 
     def _tick(self) -> None:
         self._timer = None
@@ -199,19 +232,17 @@ class SqliteSignals(Signals):
             version = self._read()
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
-                return POLL_S  # the log is being recovered or reset
+                return BLIND_REST_S  # the log is being recovered or reset
             self._disconnect()
             return self._lost(error)
-        now = time.monotonic()
         if self._cut_off_at is not None:  # a new connection counts anew
             self._found()
         elif version != self._version:
-            if now - self._changed_at < LIVELY_S:
-                self._brisk_until = now + LIVELY_S
-            self._changed_at = now
+            self._next_s = BRISK_S  # another commit may have been written before this one was seen
             self._change()
         self._version = version
-        return BRISK_S if now < self._brisk_until else POLL_S
+        pause, self._next_s = self._next_s, 2 * self._next_s
+        return min(pause, BLIND_REST_S if self._written is None else REST_S)
 
     def _read(self) -> int:
         if self._connection is None:

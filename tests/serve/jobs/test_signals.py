@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-import time
 from collections.abc import AsyncIterator, Iterator
 
 import psycopg
@@ -171,22 +170,47 @@ def poller(folder) -> Iterator[SqliteSignals]:
 
 async def test_nothing_is_polled_while_nobody_waits(poller):
     assert poller._timer is None
-    await poller.changed(poller.generation, timeout=0.02)
-    await asyncio.sleep(0.02)
-    assert poller._timer is None
+    await poller.changed(poller.generation, timeout=0)
+    while poller._timer is not None:
+        await asyncio.sleep(0.001)
 
 
-@pytest.mark.parametrize(("apart", "brisk"), [(1.5, False), (0.5, True)])
-async def test_two_changes_in_a_row_are_looked_for_more_often(poller, folder, apart, brisk):
-    """A change that comes alone is a lock that is kept; nobody need look for what follows."""
-    poller._changed_at = time.monotonic() - apart
-    poller._brisk_until = float("-inf")
-    seen = poller.generation
+def change_another(folder) -> None:
     with contextlib.closing(sqlite3.connect(folder / "polled.db")) as other:
         other.execute("CREATE TABLE written (x)")
-    poller._poll()
-    assert poller.generation == seen + 1
-    assert (poller._brisk_until > time.monotonic()) is brisk
+
+
+async def test_a_write_is_told_of_and_not_waited_for(poller, folder, monkeypatch):
+    monkeypatch.setattr(module, "REST_S", 3600.0)
+    waiting = asyncio.create_task(poller.changed(poller.generation))
+    await let_run()
+    poller._next_s = 3600.0
+    poller._timer.cancel()
+    poller._tick()  # the next look by itself is an hour away
+    change_another(folder)
+    assert await waiting
+
+
+async def test_a_write_that_nobody_waited_for_yet_is_looked_for_soon(poller, folder):
+    """It is told of before its commit is seen: who comes in between must not rest."""
+    await poller.changed(poller.generation, timeout=0)
+    poller._timer.cancel()
+    poller._timer, poller._next_s = None, 3600.0
+    change_another(folder)
+    while poller._next_s > 1:
+        await asyncio.sleep(0.001)
+
+
+async def test_where_writes_are_not_told_of_the_database_is_looked_at(poller, folder, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError("no more watches")
+
+    monkeypatch.setattr(module, "Written", refuse)
+    waiting = asyncio.create_task(poller.changed(poller.generation))
+    await let_run()
+    assert poller._timer.when() - asyncio.get_running_loop().time() <= module.BLIND_REST_S
+    change_another(folder)
+    assert await waiting
 
 
 async def test_a_poller_whose_connection_breaks_hears_the_next_change(poller, folder, monkeypatch):
@@ -197,8 +221,7 @@ async def test_a_poller_whose_connection_breaks_hears_the_next_change(poller, fo
     assert await poller.changed(poller.generation)  # which were missed is not known
     waiting = asyncio.create_task(poller.changed(poller.generation))
     await let_run()
-    with contextlib.closing(sqlite3.connect(folder / "polled.db")) as other:
-        other.execute("CREATE TABLE written (x)")
+    change_another(folder)
     assert await waiting
 
 
