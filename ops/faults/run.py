@@ -31,7 +31,6 @@ WINDOW = 8
 SETTINGS = {
     "CN_LEASE": "6",  # a silent dispatcher is missed soon
     "CN_ROWS_IN_FLIGHT": "8",  # four jobs: fewer than are unfinished, so that some are queued
-    "CN_ATTEMPTS": "20",  # many kills fall on one job
     "CN_WEBHOOK_HOSTS": '["127.0.0.1"]',
 }
 """Of the platform under test."""

@@ -40,7 +40,6 @@ EXPIRY_S = RETENTION_S + SWEEP_EVERY_S / 2
 
 SETTINGS = {
     "CN_LEASE": "6",  # a silent dispatcher is missed soon
-    "CN_ATTEMPTS": "20",  # many kills fall on one job
     "CN_RETENTION": f"{RETENTION_S:g}",
 }
 """Of the platform under test."""
