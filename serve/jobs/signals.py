@@ -19,6 +19,7 @@ import sqlite3
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -285,7 +286,7 @@ class PostgresSignals(Signals):
     async def _listen(self) -> None:
         while True:
             try:
-                async with await self._connect() as connection:
+                async with self._connection() as connection:
                     await connection.execute(f"LISTEN {_CHANNEL}")
                     await self._check(connection)
                     self._found()
@@ -301,14 +302,23 @@ class PostgresSignals(Signals):
 
         Behind a pooler that gives a connection away after each transaction, LISTEN succeeds and nothing is ever heard.
         """
-        async with await self._connect() as other:
+        async with self._connection() as other:
             await other.execute(f"NOTIFY {_CHANNEL}")
         if not [notice async for notice in connection.notifies(timeout=HEARD_WITHIN_S, stop_after=1)]:
             raise ConnectionError(
                 "a NOTIFY did not arrive: CN_DATABASE must name the server itself, or a pooler in session mode"
             )
 
-    async def _connect(self) -> psycopg.AsyncConnection:
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection]:
+        """A connection for a block.
+
+        Its own block would roll back first, which waits, so that a second cancellation would leave it open.
+        """
         import psycopg  # here, as in `serve.jobs.database`
 
-        return await psycopg.AsyncConnection.connect(**self._address, autocommit=True)
+        connection = await psycopg.AsyncConnection.connect(**self._address, autocommit=True)
+        try:
+            yield connection
+        finally:
+            await connection.close()

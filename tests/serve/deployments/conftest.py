@@ -30,7 +30,7 @@ from serve.jobs.database import open_database
 from serve.jobs.job import TERMINAL, State
 from serve.jobs.pace import Pace
 from serve.jobs.rollouts import Rollout
-from serve.jobs.signals import Signals, open_signals
+from serve.jobs.signals import PostgresSignals, Signals, open_signals
 from serve.jobs.spec import ControlSpec, JobSpec
 from serve.jobs.store import Job, JobStore, ModelVersion, ServedModel, StoredImage, StoredMap
 from serve.registry.reconciler import Stage
@@ -334,6 +334,8 @@ async def platform(tmp_path: Path, engine: sa.Engine, monkeypatch: pytest.Monkey
     for dispatcher in platform.started:
         await platform.end(dispatcher)
     signals.close()
+    if isinstance(signals, PostgresSignals) and signals._task is not None:
+        await asyncio.wait({signals._task})  # its connection ends with it, not with the loop
 
 
 @pytest.fixture

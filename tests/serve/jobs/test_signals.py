@@ -22,9 +22,14 @@ async def signals(engine, store) -> AsyncIterator[Signals]:
     if isinstance(signals, PostgresSignals):
         assert await signals.changed(signals.generation)
     yield signals
+    await close(signals)
+
+
+async def close(signals: Signals) -> None:
+    """Close signals, and see a listener's connection end with it, not with the loop."""
     signals.close()
     if isinstance(signals, PostgresSignals) and signals._task is not None:
-        await asyncio.wait({signals._task})  # its connection ends with it, not with the loop
+        await asyncio.wait({signals._task})
 
 
 @pytest.fixture
@@ -145,7 +150,7 @@ async def test_what_a_waiter_cares_about_wakes_it(engine, store, spec, model, wh
     assert not waiting.done()
     WHAT_A_WAITER_CARES_ABOUT[what](store, lease)
     assert await waiting
-    signals.close()
+    await close(signals)
 
 
 async def test_closing_wakes_the_waiters(signals):
@@ -249,7 +254,7 @@ async def test_a_restart_of_the_server_wakes_everybody(postgres: Postgres):
     postgres.stop()
     postgres.start()
     assert await asyncio.gather(*waiting) == [True] * 3
-    signals.close()
+    await close(signals)
     engine.dispose()
 
 
@@ -265,7 +270,7 @@ async def test_changes_are_heard_again_after_a_crash_of_the_server(postgres: Pos
     await let_run()
     JobStore(engine).set_serving(model)
     assert await waiting
-    signals.close()
+    await close(signals)
     engine.dispose()
 
 
@@ -288,7 +293,7 @@ async def test_changes_are_heard_again_after_a_failover(postgres: Postgres, mode
     await let_run()
     JobStore(engine).set_serving(model)
     assert await waiting
-    signals.close()
+    await close(signals)
     engine.dispose()
 
 
@@ -307,7 +312,7 @@ async def test_no_error_ends_a_listener(postgres: Postgres, monkeypatch, error):
     signals._pause = 0.001
     assert await signals.changed(signals.generation)
     assert errors == []
-    signals.close()
+    await close(signals)
     engine.dispose()
 
 
@@ -329,7 +334,27 @@ async def test_a_listener_that_hears_nothing_is_cut_off(postgres: Postgres, monk
     assert "a pooler in session mode" in caplog.text
     monkeypatch.undo()
     assert await signals.changed(seen)
-    signals.close()
+    await close(signals)
+    engine.dispose()
+
+
+async def test_a_listener_that_is_stopped_closes_its_connection_at_once(postgres: Postgres, monkeypatch):
+    connect, made = psycopg.AsyncConnection.connect, []
+
+    async def kept(*arguments: object, **options: object) -> object:
+        made.append(await connect(*arguments, **options))
+        return made[-1]
+
+    async def never(connection: object) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "connect", kept)
+    engine = open_database(postgres.url())
+    signals = PostgresSignals(engine)
+    assert await signals.changed(signals.generation)
+    monkeypatch.setattr(psycopg.AsyncConnection, "rollback", never)
+    await close(signals)
+    assert [connection.closed for connection in made] == [True, True]
     engine.dispose()
 
 
