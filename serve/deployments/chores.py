@@ -108,7 +108,7 @@ class Chores:
                 if self._followed():
                     await self._yield()
                 else:
-                    self._reconciling = await self._mine(RECONCILER, LOCK_TTL)
+                    self._reconciling = self._reconciling or await self._mine(RECONCILER, LOCK_TTL)  # `_tell` keeps it
                     if self._reconciling:
                         await self._tick()
             await asyncio.sleep(self._settings.reconcile_every)
