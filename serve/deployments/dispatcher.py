@@ -404,6 +404,6 @@ class Dispatcher:
 
 
 def session_name() -> str:
-    """Of the Ray cluster that this process is in; those of later clusters sort behind it."""
+    """Of the Ray cluster that this process is in, the same after a restart of the dispatcher."""
     name: str = ray.get_runtime_context().get_session_name()
     return name
