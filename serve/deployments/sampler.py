@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 PROGRESS_EVERY = 0.5  # seconds; more would cost two hops each and show nothing new
 PREVIEW_EVERY = 1.0  # seconds, for each job
 CATCH_UP_WITHIN = 5.0  # seconds that a new replica waits for the dispatcher
-HELD_FOR = 600.0  # seconds, at most, in which pictures are kept for who asked: artifacts may be away
+HELD_FOR = 600.0  # seconds in which pictures are there for who asked; what Ray drops then is made again, at no charge
 SHOW_EVERY = 2.0  # seconds between looks at the engine and the GPU
 STALLED_AFTER = 300.0  # seconds without a heartbeat while there is work; above the slowest compile and load
 

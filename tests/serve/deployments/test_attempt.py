@@ -6,8 +6,10 @@ import asyncio
 from dataclasses import asdict, replace
 
 import pytest
+from ray.exceptions import RayTaskError, ReferenceCountingAssertionError
 
 from controlnet.warnings import ResultWarning
+from serve.deployments import dispatcher as module
 from serve.deployments.messages import Progress, Sampled
 from serve.engine.core import EngineClosed
 from serve.jobs.spec import JobSpec
@@ -145,3 +147,18 @@ async def test_a_job_whose_images_were_all_told_of_needs_no_sampler(platform: Pl
     result = (await platform.ended(job)).result
     assert result is not None
     assert (result.images, platform.sampler.streams.empty()) == (images, True)
+
+
+async def test_pictures_that_ray_dropped_are_made_again_at_no_charge(
+    platform: Platform, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does when artifacts were away for longer than a sampler holds them; more often than a job may fail."""
+    monkeypatch.setattr(module, "RETRY_PAUSE", (0.0, 0.0))
+    dropped = RayTaskError("publish", "its traceback", ReferenceCountingAssertionError("aa", b"", ""))
+    platform.imaging.publish_errors.extend(4 * [dropped.as_instanceof_cause()])
+    platform.start()
+    job = platform.submit(replace(spec, seeds=(7,)))
+    for _ in range(5):
+        (await platform.sampler.streams.get()).finish()
+    assert (await platform.ended(job)).state == "succeeded"
+    assert platform.sampler.probe.asked == []  # nor is it suspect
