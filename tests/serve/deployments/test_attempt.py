@@ -94,8 +94,10 @@ async def test_maps_go_along_with_a_picture_that_is_compared(platform: Platform,
     assert platform.imaging.seen == (2 * platform.imaging.annotated if share else [None, None])
 
 
-async def begin_again(platform: Platform, spec: JobSpec) -> tuple[Job, Stream]:
+@pytest.fixture
+async def second(platform: Platform, spec: JobSpec, monkeypatch: pytest.MonkeyPatch) -> tuple[Job, Stream]:
     """A job whose first attempt told of image 0 and was stopped, and the sampler's call of its second."""
+    monkeypatch.setattr(module, "RETRY_PAUSE", (0.0, 0.0))
     platform.start()
     job = platform.submit(spec)
     stream = await platform.sampler.streams.get()
@@ -106,8 +108,8 @@ async def begin_again(platform: Platform, spec: JobSpec) -> tuple[Job, Stream]:
     return job, await platform.sampler.streams.get()
 
 
-async def test_what_an_earlier_attempt_told_of_is_the_results(platform: Platform, spec: JobSpec) -> None:
-    job, again = await begin_again(platform, spec)
+async def test_what_an_earlier_attempt_told_of_is_the_results(platform: Platform, second: tuple[Job, Stream]) -> None:
+    job, again = second
     again.finish()
     result = (await platform.ended(job)).result
     assert result is not None
@@ -116,19 +118,23 @@ async def test_what_an_earlier_attempt_told_of_is_the_results(platform: Platform
     assert told == [{"index": i, "image": asdict(image)} for i, image in enumerate(result.images)]
 
 
-async def test_what_an_earlier_attempt_told_of_is_not_sampled_again(platform: Platform, spec: JobSpec) -> None:
-    _, again = await begin_again(platform, spec)
+async def test_what_an_earlier_attempt_told_of_is_not_sampled_again(second: tuple[Job, Stream], spec: JobSpec) -> None:
+    _, again = second
     assert (again.work.spec, again.work.images, again.work.fence) == (spec, (1,), 2)
 
 
-async def test_what_an_earlier_attempt_told_of_has_done_its_steps(platform: Platform, spec: JobSpec) -> None:
-    job, again = await begin_again(platform, spec)
+async def test_what_an_earlier_attempt_told_of_has_done_its_steps(
+    platform: Platform, second: tuple[Job, Stream]
+) -> None:
+    job, again = second
     again.send(Progress((3,), 20))
     await platform.when(lambda: platform.get(job).progress == {"steps": [20, 3], "of": 20})
 
 
-async def test_a_job_of_several_attempts_is_counted_once_with_all_its_images(platform: Platform, spec: JobSpec) -> None:
-    job, again = await begin_again(platform, spec)
+async def test_a_job_of_several_attempts_is_counted_once_with_all_its_images(
+    platform: Platform, second: tuple[Job, Stream]
+) -> None:
+    job, again = second
     again.finish()
     await platform.ended(job)
     (used,) = platform.store.usage.between("acme", 0.0, 1e12)
