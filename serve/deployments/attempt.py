@@ -64,7 +64,7 @@ class Attempt:
         self._tracing = tracing
         self._maps: DeploymentResponse | None = None
         self._warnings: tuple[ResultWarning, ...] | None = None  # none but those of maps until an image is there
-        self._unstored = lease.job.spec.n
+        self._unstored = 0
         self._untold: list[int] = []  # images whose events are written with the job's end
 
     async def run(self, sampled: Callable[[], None]) -> None:
@@ -122,10 +122,31 @@ class Attempt:
     async def _images(
         self, tasks: asyncio.TaskGroup, sampled: Callable[[], None], timings: dict[str, float], afterwards: ExitStack
     ) -> tuple[StoredImage, ...]:
-        """The job's images in the order of their seeds, stored."""
+        """The job's images in the order of their seeds, stored.
+
+        What an earlier attempt told of is not made again: a client may have it, and it is the result's.
+        """
+        n = self._lease.job.spec.n
+        told = await self._ask(self._store.events, self._lease.job.id) if n > 1 else []  # the last is told with the end
+        stored = {event.data["index"]: StoredImage(**event.data["image"]) for event in told if event.kind == "image"}
+        left = tuple(i for i in range(n) if i not in stored)
+        if left:
+            stored |= await self._sample(left, tasks, sampled, timings, afterwards)
+        return tuple(stored[i] for i in range(n))
+
+    async def _sample(
+        self,
+        left: tuple[int, ...],
+        tasks: asyncio.TaskGroup,
+        sampled: Callable[[], None],
+        timings: dict[str, float],
+        afterwards: ExitStack,
+    ) -> dict[int, StoredImage]:
+        """Make those of the job's images that are left, and have them stored; by index."""
+        self._unstored = len(left)
         images: dict[int, asyncio.Task[StoredImage]] = {}
         preview: dict[str, str] = {}  # the latest stays in the row: who comes later sees it too
-        stream = self._sampler.options(stream=True).generate.remote(self._work(), self._maps)
+        stream = self._sampler.options(stream=True).generate.remote(self._work(left), self._maps)
         afterwards.callback(stream.cancel)
         stepped = False
         try:
@@ -136,26 +157,28 @@ class Attempt:
                 if isinstance(event, Progress):
                     if event.preview is not None:
                         preview["preview"] = f"data:image/jpeg;base64,{base64.b64encode(event.preview).decode()}"
-                    self._progress.give(self._lease, {"steps": list(event.steps), "of": event.of, **preview})
+                    steps = [event.of] * self._lease.job.spec.n
+                    for i, done in zip(left, event.steps, strict=True):
+                        steps[i] = done
+                    self._progress.give(self._lease, {"steps": steps, "of": event.of, **preview})
                 elif isinstance(event, Sampled):
                     timings["sampling"] = event.seconds  # of the last one, in the end
                     self._warnings = event.warnings
                     images[event.index] = tasks.create_task(self._publish(event))
-                    if len(images) == self._lease.job.spec.n:
+                    if len(images) == len(left):
                         break  # the sampler keeps them until the call is cancelled
             ended = time.monotonic()
             sampled()
-            stored = tuple([await images[i] for i in range(self._lease.job.spec.n)])
+            stored = {i: await images[i] for i in left}
         finally:
             self._progress.drop(self._lease)
         timings["publishing"] = time.monotonic() - ended
         return stored
 
-    def _work(self) -> SamplerJob:
+    def _work(self, left: tuple[int, ...]) -> SamplerJob:
         job = self._lease.job
-        return SamplerJob(
-            job.id, self._lease.fence, job.model.digest, source_of(job.model.name, job.model.version), job.spec, carry()
-        )
+        source = source_of(job.model.name, job.model.version)
+        return SamplerJob(job.id, self._lease.fence, job.model.digest, source, job.spec, left, carry())
 
     async def _publish(self, event: Sampled) -> StoredImage:
         job, seed = self._lease.job, self._lease.job.spec.seeds[event.index]

@@ -345,7 +345,8 @@ class Dispatcher:
         if fate == "stopped":
             log.warning("attempt stopped", extra={**about, "reason": repr(cause_of(error))})
             await asyncio.sleep(pause)
-            await self._ask(self._store.give_back, [lease], "The worker was stopped before the job had ended.")
+            why = "The worker was stopped, or could not keep the job's pictures any longer, before the job had ended."
+            await self._ask(self._store.give_back, [lease], why)
             return
         log.exception("attempt failed", exc_info=error, extra=about)
         await asyncio.sleep(pause)
@@ -404,6 +405,6 @@ class Dispatcher:
 
 
 def session_name() -> str:
-    """Of the Ray cluster that this process is in; those of later clusters sort behind it."""
+    """Of the Ray cluster that this process is in, the same after a restart of the dispatcher."""
     name: str = ray.get_runtime_context().get_session_name()
     return name

@@ -2,7 +2,7 @@
 
 An upgrade puts a second cluster beside the first, over the same store. As soon as the later one has a sampler, the
 earlier one stands down: it ends what it has, and claims nothing more. When the later one has none any more, or is gone,
-the earlier one goes on.
+the earlier one goes on. Later is which joined later: the first look does that, whether there are samplers or not.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Fleet:
         self._running = running
         self._shown_at = self._kept_at = self._asked_at = float("-inf")
         self._pace: Pace | None = None
+        self._joined = False
         self.samplers = 0
         self.followed = False
 
@@ -69,6 +70,9 @@ class Fleet:
     async def look(self, every: float = 0.0) -> None:
         """Look at the store once, and ask the samplers unless they were asked within the last `every` seconds."""
         before = self.samplers, self.followed
+        if not self._joined:
+            await self._ask(self._store.clusters.join, self._session)
+            self._joined = True
         if time.monotonic() - self._asked_at >= every:
             self._asked_at = time.monotonic()
             await self._count()

@@ -70,6 +70,7 @@ class SamplerJob:
         digest: Of the bundle to sample with.
         source: Where a sampler that lacks the bundle fetches it.
         spec: What to make.
+        images: Which of its images; an earlier attempt may have stored others.
         trace: A `traceparent`, of a job that is traced.
     """
 
@@ -78,12 +79,13 @@ class SamplerJob:
     digest: str
     source: str
     spec: JobSpec
+    images: tuple[int, ...]
     trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Steps done by each image so far.
+    """Steps done so far by each image that is made, in the order of `SamplerJob.images`.
 
     Attributes:
         preview: JPEG of what the first unfinished image is about to be, now and then.

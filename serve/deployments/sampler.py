@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 PROGRESS_EVERY = 0.5  # seconds; more would cost two hops each and show nothing new
 PREVIEW_EVERY = 1.0  # seconds, for each job
 CATCH_UP_WITHIN = 5.0  # seconds that a new replica waits for the dispatcher
-HELD_FOR = 600.0  # seconds, at most, in which pictures are kept for who asked: artifacts may be away
+HELD_FOR = 600.0  # seconds in which pictures are there for who asked; what Ray drops then is made again, at no charge
 SHOW_EVERY = 2.0  # seconds between looks at the engine and the GPU
 STALLED_AFTER = 300.0  # seconds without a heartbeat while there is work; above the slowest compile and load
 
@@ -105,7 +105,7 @@ class Sampler:
             await _apart(self._ensure, digest, source)
         side = self._shelf.get(digest).architecture.multiple
         spec = JobSpec("", "", seeds=(0,), steps=2, guidance=1.0, width=side, height=side)
-        job = SamplerJob(f"probe-{secrets.token_hex(8)}", 0, digest, source, spec)
+        job = SamplerJob(f"probe-{secrets.token_hex(8)}", 0, digest, source, spec, images=(0,))
         async with aclosing(self.generate(job)) as events:
             async for event in events:
                 if isinstance(event, Sampled):
@@ -147,7 +147,7 @@ class Sampler:
                     index, picture, seconds = event
                     left.discard(images[index].id)
                     held.append(ray.put(picture))
-                    yield Sampled(index, held[-1], seconds, warnings)
+                    yield Sampled(job.images[index], held[-1], seconds, warnings)
             await asyncio.sleep(HELD_FOR)
         finally:
             for image in images:
@@ -334,7 +334,7 @@ def _images(
     hints = [[to_hint(pixels) for pixels in of_control] for of_control in maps]
     key = Key(spec.height, spec.width, job.digest, pinned_rows if spec.deterministic else None)
     images = []
-    for i, seed in enumerate(spec.seeds):
+    for i in job.images:
         controls = tuple(
             Control(
                 control.type,
@@ -353,7 +353,7 @@ def _images(
             negative_prompt=spec.negative_prompt,
             steps=spec.steps,
             guidance=spec.guidance,
-            seed=seed,
+            seed=spec.seeds[i],
             sampler=spec.sampler,
             eta=spec.eta,
             controls=controls,

@@ -39,7 +39,7 @@ def call(served: ServedModel, job_id: str) -> float:
     imaging = ray_serve.get_deployment_handle("imaging", "controlnet")
     sampler = ray_serve.get_deployment_handle("sampler", "controlnet")
     began = time.perf_counter()
-    work = SamplerJob(job_id, 1, served.digest, served.source, SPEC)
+    work = SamplerJob(job_id, 1, served.digest, served.source, SPEC, images=(0,))
     stream = sampler.options(stream=True).generate.remote(work)
     picture = next(event.picture for event in stream if isinstance(event, Sampled))
     imaging.publish.remote("bench", picture, SPEC.seeds[0], {}).result()

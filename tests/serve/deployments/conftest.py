@@ -83,6 +83,7 @@ class Imaging:
         self.steered: list[Steered | None] = []
         self.maps: tuple[StoredMap, ...] = MAPS
         self.warnings: tuple[ResultWarning, ...] = ()
+        self.suffix = ".png"  # of the keys of pictures
         self._stores, self._stores_maps = asyncio.Event(), asyncio.Event()
         self._stores.set()
         self._stores_maps.set()
@@ -123,7 +124,7 @@ class Imaging:
         if self.publish_errors:
             raise self.publish_errors.popleft()
         self.parameters.append(parameters)
-        return StoredImage(f"{tenant}/{seed}.png", seed, 256, 192)
+        return StoredImage(f"{tenant}/{seed}{self.suffix}", seed, 256, 192)
 
 
 class Stream:
@@ -139,8 +140,8 @@ class Stream:
             self._events.put_nowait(event)
 
     def finish(self) -> None:
-        """All images, the last first, and the end."""
-        for i in reversed(range(self.work.spec.n)):
+        """All that were asked for, the last first, and the end."""
+        for i in reversed(self.work.images):
             self.send(Sampled(i, picture=object(), seconds=1.0))
         self.send(StopAsyncIteration())
 

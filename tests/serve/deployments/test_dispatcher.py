@@ -557,6 +557,7 @@ async def test_a_tick_that_takes_long_leaves_the_lock_to_a_later_cluster(
     platform: Platform, ticking: asyncio.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fleet, "LOOK_EVERY", 0.01)
+    platform.store.clusters.join(platform.session)
     platform.start()
     await ticking.wait()
     platform.store.clusters.show(platform.session + "2", 3600)
@@ -656,7 +657,7 @@ async def test_where_a_later_cluster_has_a_sampler_nothing_more_is_claimed_until
     platform.start()
     mine = platform.submit(spec)
     stream = await platform.sampler.streams.get()
-    later = platform.session.replace("10-00", "10-01")
+    later = platform.session + "2"
     platform.store.clusters.show(later, 3600)
     await platform.when(lambda: platform.started[0]._fleet.followed)
     job = platform.submit(spec)
@@ -672,6 +673,7 @@ async def test_of_two_clusters_with_samplers_the_later_one_claims(
     platform: Platform, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fleet, "LOOK_EVERY", 0.01)
+    platform.store.clusters.join(platform.session)
     earlier = platform.start()
     platform.session += "2"
     later = platform.start()
@@ -689,6 +691,7 @@ async def test_a_dispatcher_that_is_followed_leaves_the_registry_to_the_later_cl
 ) -> None:
     monkeypatch.setattr(fleet, "LOOK_EVERY", 0.01)
     platform.reconciler.warm = True
+    platform.store.clusters.join(platform.session)
     dispatcher = platform.start()
     await platform.when(lambda: platform.store.locked(READY) and platform.store.locked(RECONCILER))
     platform.store.clusters.show(platform.session + "2", 3600)

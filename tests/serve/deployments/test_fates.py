@@ -15,6 +15,7 @@ from ray.exceptions import (
     OutOfMemoryError,
     OwnerDiedError,
     RayTaskError,
+    ReferenceCountingAssertionError,
     TaskCancelledError,
     WorkerCrashedError,
 )
@@ -69,6 +70,7 @@ def test_a_worker_that_died_makes_its_job_suspect(error: Exception) -> None:
         ActorDiedError(cause=failing_init()),
         NodeDiedError("its node died"),
         ObjectLostError("aa", "bb", "cc"),
+        ReferenceCountingAssertionError("aa", b"", ""),
         TaskCancelledError(),
         asyncio.CancelledError(),
         DeploymentUnavailableError("sampler"),

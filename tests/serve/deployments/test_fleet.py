@@ -110,6 +110,7 @@ async def test_samplers_that_cannot_answer_now_are_there_still(
 async def test_a_cluster_shows_itself_while_it_has_samplers(
     fleet: Fleet, sampler: Sampler, store: JobStore, clock: Clock
 ) -> None:
+    store.clusters.join(EARLIER)
     sampler.running = []
     await fleet.look()
     assert not store.clusters.followed(EARLIER)
@@ -128,6 +129,14 @@ async def test_it_is_followed_by_a_later_one_only(fleet: Fleet, store: JobStore)
     await fleet.look()
     assert not fleet.followed
     store.clusters.show(MINE + "1", 60)
+    await fleet.look()
+    assert fleet.followed
+
+
+async def test_it_joins_before_it_has_samplers(fleet: Fleet, sampler: Sampler, store: JobStore) -> None:
+    sampler.running = []
+    await fleet.look()
+    store.clusters.show(EARLIER, 60)  # which started earlier, and was slow
     await fleet.look()
     assert fleet.followed
 

@@ -102,7 +102,7 @@ def maps(count: int) -> list[list[np.ndarray]]:
 
 
 def sampler_job(spec: JobSpec) -> SamplerJob:
-    return SamplerJob("job", 2, "sha256:aa", "models:/demo/3", spec)
+    return SamplerJob("job", 2, "sha256:aa", "models:/demo/3", spec, tuple(range(spec.n)))
 
 
 def payload(image: Image) -> ImageSpec:
@@ -162,6 +162,12 @@ def test_an_image_has_a_seed_of_its_own(spec: JobSpec) -> None:
 
 def test_images_of_another_attempt_are_others(spec: JobSpec) -> None:
     assert [image.id for image in _images(sampler_job(spec), maps(1), 2)] == ["job/2/0", "job/2/1"]
+
+
+def test_only_images_that_are_asked_for_are_made_each_with_its_own_seed_and_map(spec: JobSpec) -> None:
+    (image,) = _images(replace(sampler_job(spec), images=(1,)), maps(2), 2)
+    assert (image.id, payload(image).seed) == ("job/2/1", 8)
+    assert payload(image).controls[0].hint.max().item() == pytest.approx(0.2)
 
 
 def test_a_hint_is_the_map_in_0_to_1(spec: JobSpec) -> None:
@@ -295,6 +301,22 @@ async def test_the_call_lasts_while_someone_may_be_reading_its_pictures(
     ending.cancel()
     await asyncio.wait({ending})
     assert ending.cancelled()
+
+
+async def test_a_picture_says_which_of_the_jobs_it_is(
+    sampler: Sampler, engine: Engine, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.ray, "put", lambda picture: picture)
+    stream = sampler.generate(replace(sampler_job(spec), images=(1,)), Maps(maps(1), 0.1))
+    waiting = asyncio.ensure_future(anext(stream))
+    while not engine.submitted:
+        await asyncio.sleep(0)
+    ((image, listener),) = engine.submitted.values()
+    listener.finished(image, object())
+    event = await waiting
+    assert isinstance(event, Sampled)
+    assert event.index == 1
+    await stream.aclose()
 
 
 async def test_an_image_that_fails_takes_its_job_with_it(
