@@ -128,7 +128,7 @@ def open_database(url: str, clock: DatabaseClock | None = None) -> sa.Engine:
 
     Raises:
         WrongDatabase: A dialect that is not supported, or a SQLite database that is not a file.
-        SchemaMismatch: The tables are those of a newer version.
+        SchemaMismatch: The tables are those of a later major version.
         DatabaseDamaged: The file is no sound database.
         StoreUnavailable: The server does not answer.
     """

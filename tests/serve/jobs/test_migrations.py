@@ -13,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from serve.jobs.database import durable, open_database
+from serve.jobs.database import durable, open_database, read_database
 from serve.jobs.migrations import SchemaMismatch, _config, downgrade, head, upgrade, version
 from serve.jobs.schema import metadata
 from serve.jobs.store import WEEK_S, JobResult, JobStore, StoredImage, StoredMap
@@ -176,6 +176,24 @@ def test_a_newer_database_is_refused_and_left_alone(fresh, fresh_url):
     with pytest.raises(SchemaMismatch, match=f"version 99, this program knows up to {HEAD}"):
         open_database(fresh_url)
     assert current(fresh) == "99"
+
+
+def test_tables_of_a_later_minor_version_are_used_and_left_alone(fresh, fresh_url, spec, model):
+    """An older program starts again during a rolling upgrade, and after its own return."""
+    with durable(fresh).begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE jobs ADD COLUMN later INTEGER NOT NULL DEFAULT 5")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '7.99'")
+    again = open_database(fresh_url)
+    store = JobStore(again)
+    job = store.submit("demo", spec, model)
+    (lease,) = store.claim("a", 30, 1)
+    store.succeed(lease, RESULT)
+    looks = read_database(fresh_url)
+    assert JobStore(looks).get(job.id).state == "succeeded"
+    assert current(again) == "7.99"
+    assert [row["later"] for row in rows(again, "jobs")] == [5]
+    looks.dispose()
+    again.dispose()
 
 
 def test_a_version_that_fails_half_way_leaves_the_one_before(fresh, filled, monkeypatch):
