@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from serve.jobs.cost import Cost
 from serve.jobs.database import durable
-from serve.jobs.fairness import PRIORITIES, Backlog, Head, Priority, Queue, Turn, ahead, charge, plan
+from serve.jobs.fairness import PRIORITIES, Backlog, Head, Priority, Queue, Turn, ahead, charge, others_before, plan
 from serve.jobs.pace import Pace
 from serve.jobs.prediction import Capacity, Running, predicted_s
 from serve.jobs.schema import tenants
@@ -134,11 +134,17 @@ class PlainLine:
 
     def predicted_s(self, offer: Offer) -> float | None:
         """Seconds until it would be done."""
-        kinds = PRIORITIES[: PRIORITIES.index(offer.priority) + 1]
-        before = self._backlog(offer.tenant, kinds)
+        before = self._backlog(offer.tenant, (offer.priority,))
+        overtaken = self.turns.get(offer.tenant, Turn()).overtaken
+        for other in set(PRIORITIES) - {offer.priority}:
+            others = self._backlog(offer.tenant, (other,)).jobs
+            before += self._backlog(
+                offer.tenant, (other,), others_before(offer.priority, before.jobs, others, overtaken)
+            )
         backlogs = {team: self._backlog(team, PRIORITIES) for team in self.waiting}
         waiting = {team: backlog for team, backlog in backlogs.items() if backlog.jobs}
-        head = Head("", offer.tenant, offer.at, offer.cost.rows, charge(offer.cost.gflop, first=True))
+        price = charge(offer.cost.gflop, first=True)
+        head = Head("", offer.tenant, offer.at, offer.cost.rows, price, offer.priority)
         total = ahead(self._queue, waiting, before, head)
         now = self.clock()
         started = sorted((since, number, offer.cost) for number, (offer, since) in self.running.items())
@@ -186,21 +192,23 @@ class PlainLine:
             serving[offer.tenant] = serving.get(offer.tenant, 0.0) + offer.cost.gflop
         return Queue(self.turns, self.weights, serving)
 
-    def _backlog(self, tenant: str, kinds: tuple[Priority, ...]) -> Backlog:
-        offers = [offer for kind in kinds for offer in self.waiting.get(tenant, {}).get(kind, {}).values()]
+    def _backlog(self, tenant: str, kinds: tuple[Priority, ...], most: int | None = None) -> Backlog:
+        lines = [self.waiting.get(tenant, {}).get(kind, {}) for kind in kinds]
+        offers = [offer for line in lines for offer in islice(line.values(), most)]
         rows, gflop = sum(offer.cost.rows for offer in offers), sum(offer.cost.gflop for offer in offers)
         return Backlog(len(offers), rows, gflop, min(offer.at for offer in offers)) if offers else Backlog()
 
     def _heads(self, most: int, now: float) -> dict[str, list[Head]]:
         heads: dict[str, list[Head]] = {}
         for tenant, lines in self.waiting.items():
-            for line in lines.values():
+            for priority, line in lines.items():
                 late = [n for n, offer in line.items() if offer.deadline_s and offer.at + offer.deadline_s <= now]
                 for number in late:
                     del line[number]
                 for number, offer in islice(line.items(), most):
                     price = charge(offer.cost.gflop, first=number not in self.charged)
-                    heads.setdefault(tenant, []).append(Head(f"{number:09}", tenant, offer.at, offer.cost.rows, price))
+                    head = Head(f"{number:09}", tenant, offer.at, offer.cost.rows, price, priority)
+                    heads.setdefault(tenant, []).append(head)
         return heads
 
     def _find(self, number: int, tenant: str) -> Offer:

@@ -14,7 +14,7 @@ from serve.api.streams import Streams
 from serve.config import Settings, read_settings
 from serve.errors import OperatorError
 from serve.jobs.artifacts import ArtifactStore
-from serve.jobs.database import open_database
+from serve.jobs.database import apart, open_database
 from serve.jobs.signals import open_signals
 from serve.jobs.store import JobStore
 from serve.telemetry import ApiMetrics, Tracing, configure_logging
@@ -39,6 +39,7 @@ def run(settings: Settings) -> None:
     """
     configure_logging(settings.log_level)
     engine = open_database(settings.database_url)
+    aside = apart(engine)
     signals = open_signals(engine)
     metrics = ApiMetrics()
     stop_metrics = metrics.serve(settings.host, settings.metrics_port)
@@ -51,7 +52,8 @@ def run(settings: Settings) -> None:
         signals,
         metrics,
         tracing=tracing,
-        on_shutdown=(stop_metrics, tracing.close, signals.close, engine.dispose),
+        on_shutdown=(stop_metrics, tracing.close, signals.close, aside.dispose, engine.dispose),
+        health=JobStore(aside),
     )
     server(app, settings.host, settings.port).run()
 

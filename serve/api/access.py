@@ -98,7 +98,7 @@ StillKnown = Annotated[Callable[[], Awaitable[bool]], Depends(still_known)]
 Checked = Annotated[Principal | None, Depends(check)]
 
 
-def known(checked: Checked) -> Principal:
+async def known(checked: Checked) -> Principal:
     """Who asks, on a route that isn't public."""
     assert checked is not None, "a public route asked who it is"
     return checked
@@ -107,7 +107,7 @@ def known(checked: Checked) -> Principal:
 Who = Annotated[Principal, Depends(known)]
 
 
-def tenant(who: Who) -> str:
+async def tenant(who: Who) -> str:
     """The team that asks: from the credential, never from a header of its own or the body."""
     return who.tenant
 

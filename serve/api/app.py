@@ -95,6 +95,7 @@ def create_app(
     random_seed: Callable[[], int] = lambda: secrets.randbelow(2**32),
     on_shutdown: Sequence[Callable[[], object]] = (),
     body_s: float = 60.0,
+    health: JobStore | None = None,
 ) -> FastAPI:
     """The api. Pure composition: opens nothing, starts nothing.
 
@@ -110,6 +111,7 @@ def create_app(
         random_seed: A seed for whoever gave none.
         on_shutdown: Called in order when the server stops; for what the caller opened.
         body_s: Seconds in which a request's body must have arrived.
+        health: The same store over connections of its own, for looks at how things are; `store` when absent.
     """
     tracing = tracing or Tracing("api", None)
     app = FastAPI(
@@ -140,6 +142,7 @@ def create_app(
         Streams(settings.max_streams),
         tracing,
         Ends(store, signals),
+        health or store,
     )
     problems.install(app)
     _describe(app, settings)

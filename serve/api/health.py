@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from anyio import to_thread
 from fastapi import APIRouter
 
 from serve.api.context import InContext
@@ -25,9 +24,9 @@ async def healthz() -> dict[str, str]:
 async def readyz(context: InContext) -> dict[str, str]:
     """503 until a model is loaded and warm, and where this process has not heard of changes for half a minute.
 
-    `wanted` is the version that is to be served, where that is another.
+    `wanted` is the version that is to be served, where that is another. It waits behind no other request.
     """
-    rollout = await to_thread.run_sync(context.store.rollouts.of, context.settings.model)
+    rollout = await context.look(context.health.rollouts.of, context.settings.model)
     try:
         served = await context.warm()
     except ModelNotReady as error:

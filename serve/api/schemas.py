@@ -124,7 +124,8 @@ class ImagesRequest(_Request):
     controls: list[ControlRequest] = Field(default_factory=list, description="What steers the images; may be empty.")
     webhook: Webhook | None = Field(None, description="Told of the job's end, whatever it is.")
     priority: Literal["interactive", "batch"] = Field(
-        "interactive", description="`batch` starts when none of your team's interactive jobs wait."
+        "interactive",
+        description="`batch` starts when none of your team's interactive jobs wait, or nine of them went before it.",
     )
     deadline_s: float | None = Field(
         None,

@@ -104,7 +104,9 @@ def submit(
     steps: Annotated[int | None, typer.Option(help="Number of sampling steps.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the first image; the next ones count up.")] = None,
     resolution: Annotated[int | None, typer.Option(help="Short side in pixels.")] = None,
-    batch: Annotated[bool, typer.Option("--batch", help="Low priority: after the team's other jobs.")] = False,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Low priority: after the team's other jobs, up to nine in a row.")
+    ] = False,
     deadline: Annotated[
         float | None, typer.Option(help="Seconds after which the job is not wanted; refused where that can't be met.")
     ] = None,

@@ -205,12 +205,12 @@ def _leases(rows: Sequence[sa.Row[Any]], owner: str, since: int) -> list[Lease]:
 
 def _write_turns(connection: sa.Connection, wanted: Plan) -> None:
     rows = [
-        {"tenant": tenant, "served": turn.served, "waiting": turn.waiting}
+        {"tenant": tenant, "served": turn.served, "waiting": turn.waiting, "overtaken": turn.overtaken}
         for tenant, turn in sorted(wanted.turns.items())
     ]
     if rows:
         write = upsert(connection, turns)
-        values = {"served": write.excluded.served, "waiting": write.excluded.waiting}
+        values = {name: write.excluded[name] for name in ("served", "waiting", "overtaken")}
         connection.execute(write.on_conflict_do_update(index_elements=["tenant"], set_=values), rows)
 
 

@@ -59,7 +59,9 @@ POSTGRES_OPTIONS = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
-    "options": "-c statement_timeout=20s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s",
+    # For a lock: longer than deadlocks and vacuums stand in the way (1 s), and than many commits of one team take; but
+    # where it does not come free, whoever waits for a connection gets one within `BUSY_TIMEOUT_S`.
+    "options": "-c statement_timeout=20s -c lock_timeout=4s -c idle_in_transaction_session_timeout=30s",
 }
 
 _SQLITE_TRANSIENT = frozenset(
@@ -128,7 +130,7 @@ def open_database(url: str, clock: DatabaseClock | None = None) -> sa.Engine:
 
     Raises:
         WrongDatabase: A dialect that is not supported, or a SQLite database that is not a file.
-        SchemaMismatch: The tables are those of a newer version.
+        SchemaMismatch: The tables are those of a later major version.
         DatabaseDamaged: The file is no sound database.
         StoreUnavailable: The server does not answer.
     """
@@ -217,6 +219,11 @@ def _opened(url: sa.URL, clock: DatabaseClock) -> sa.Engine:
     sa.event.listen(engine, "handle_error", _tell)
     sa.event.listen(engine, "begin", _begin)
     return engine
+
+
+def apart(engine: sa.Engine) -> sa.Engine:
+    """The same database over connections of its own, for what must not wait behind others; to be disposed of, too."""
+    return _opened(engine.url, clock_of(engine))
 
 
 def durable(engine: sa.Engine) -> sa.Engine:

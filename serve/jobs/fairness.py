@@ -11,7 +11,10 @@ size, and a team with little to do does not wait behind one with much.
   the one served most.
 - **Charged once.** A job is charged when it is started first. An attempt that we made necessary is free, and comes at
   its old place.
-- **Inside a team** `interactive` comes before `batch`, then age decides.
+- **Inside a team** `interactive` comes before `batch`, then age decides. Overtaking is bounded: after `MOST_OVERTAKEN`
+  interactive jobs that started while batch ones waited, the oldest of these is next. One of ten starts is theirs, and
+  each has an end however many interactive jobs come. By number and not by age: what is left of a large batch must not
+  go before all that is sent once it is old.
 - **Near zero.** Counters are floats, in which the least charge is lost from 10^13 on. So all are lowered by what the
   team served least among the busy ones was, once that is much: who is idle and below would be lifted there anyway.
 - **By rows.** Jobs are started while there is room, counted in UNet rows; the last may need more than is left, so that
@@ -22,14 +25,18 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Priority = Literal["interactive", "batch"]
 
 PRIORITIES: tuple[Priority, ...] = ("interactive", "batch")
-"""In the order in which a team's jobs start."""
+"""In the order in which a team's jobs start, but for `MOST_OVERTAKEN`."""
+
+MOST_OVERTAKEN = 9
+"""Interactive jobs of a team that start, one after another, while a batch job of it waits."""
 
 LEAST_GFLOP = 1e-3
 """What any job is charged: turns must pass between teams whose jobs cost nothing."""
@@ -46,10 +53,12 @@ class Turn:
     Attributes:
         served: Virtual time: GFLOP by weight, and what it was lifted by.
         waiting: Whether it had jobs left when somebody last looked.
+        overtaken: How many of its interactive jobs were started while batch ones waited, since a batch job was.
     """
 
     served: float = 0.0
     waiting: bool = False
+    overtaken: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,7 @@ class Head:
     created_at: float
     rows: int
     gflop: float
+    priority: Priority = "interactive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +134,46 @@ def charge(gflop: float, first: bool) -> float:
     return max(gflop, LEAST_GFLOP) if first else 0.0
 
 
+class _Line:
+    """A team's jobs, as they come to its front.
+
+    Args:
+        heads: Those of each priority in their order.
+        overtaken: As in `Turn`.
+    """
+
+    def __init__(self, heads: Iterable[Head], overtaken: int) -> None:
+        self.overtaken = overtaken
+        self._lines: dict[Priority, deque[Head]] = {name: deque() for name in PRIORITIES}
+        for head in heads:
+            self._lines[head.priority].append(head)
+
+    def next(self) -> Head | None:
+        """Take the first."""
+        interactive, batch = self._lines["interactive"], self._lines["batch"]
+        if batch and (not interactive or self.overtaken >= MOST_OVERTAKEN):
+            self.overtaken = 0
+            return batch.popleft()
+        if not interactive:
+            return None
+        self.overtaken += bool(batch)
+        return interactive.popleft()
+
+
+def others_before(priority: Priority, same: int, others: int, overtaken: int) -> int:
+    """How many jobs of the other priority start before a job of a team, as `_Line` has it.
+
+    Args:
+        priority: The job's.
+        same: Jobs of its priority that come before it.
+        others: Those of the other priority, all that wait.
+        overtaken: As in `Turn`.
+    """
+    if priority == "batch":
+        return min(others, max(0, (same + 1) * MOST_OVERTAKEN - overtaken))
+    return min(others, (same + overtaken) // MOST_OVERTAKEN)
+
+
 def _done(queue: Queue) -> dict[str, float]:
     """The counters without what is in service."""
     return {
@@ -161,17 +211,19 @@ def plan(queue: Queue, heads: Mapping[str, Sequence[Head]], room: int, held: Col
 
     Args:
         queue: As it is.
-        heads: Each waiting team's first jobs in their order: all of them, or more than there is room for.
+        heads: Each waiting team's first jobs: of each priority, in their order, all or more than there is room for.
         room: Rows.
         held: Teams that have other jobs, which may not start now whatever room there is: they wait, and lose no turn.
     """
     before, queue = queue.turns, _lowered(queue)
     served = virtual_times(queue, {*heads, *held})
-    lines = {tenant: iter(line) for tenant, line in heads.items()}
+    overtaken = {tenant: turn.overtaken for tenant, turn in before.items()}
+    lines = {tenant: _Line(line, overtaken.get(tenant, 0)) for tenant, line in heads.items()}
     fronts: list[tuple[float, float, str, Head]] = []
 
     def step_up(tenant: str) -> None:
-        head = next(lines[tenant], None)
+        overtaken[tenant] = lines[tenant].overtaken  # of those that were started
+        head = lines[tenant].next()
         if head is not None:
             finish = served[tenant] + head.gflop / queue.weight(tenant)
             heapq.heappush(fronts, (finish, head.created_at, head.id, head))
@@ -186,9 +238,9 @@ def plan(queue: Queue, heads: Mapping[str, Sequence[Head]], room: int, held: Col
         room -= max(1, head.rows)
         step_up(head.tenant)
     left = {head.tenant for _, _, _, head in fronts} | set(held)
-    after = {tenant: Turn(time, tenant in left) for tenant, time in served.items()}
+    after = {tenant: Turn(time, tenant in left, overtaken.get(tenant, 0)) for tenant, time in served.items()}
     gone = {tenant: turn for tenant, turn in queue.turns.items() if turn.waiting and tenant not in served}
-    after = {**queue.turns, **after, **{tenant: Turn(turn.served) for tenant, turn in gone.items()}}
+    after = {**queue.turns, **after, **{tenant: replace(turn, waiting=False) for tenant, turn in gone.items()}}
     return Plan(tuple(started), {tenant: turn for tenant, turn in after.items() if turn != before.get(tenant)})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from serve.jobs.fairness import PRIORITIES, Backlog, Head, Queue, Turn, charge
+from serve.jobs.fairness import PRIORITIES, Backlog, Head, Priority, Queue, Turn, charge
 from serve.jobs.pace import Pace
 from serve.jobs.prediction import Running
 from serve.jobs.schema import jobs, paces, tenants, turns
@@ -52,7 +52,7 @@ _SERVING = (
     .where(jobs.c.state == "running")
     .group_by(jobs.c.tenant)
 )
-_TURNS = sa.select(turns.c.tenant, turns.c.served, turns.c.waiting)
+_TURNS = sa.select(turns.c.tenant, turns.c.served, turns.c.waiting, turns.c.overtaken)
 _WEIGHTS = sa.select(tenants.c.name, tenants.c.weight)
 _HELD = sa.select(jobs.c.tenant).where(QUEUED, SAMPLED).distinct()
 _PACES = sa.select(paces.c.fixed, paces.c.per_gflop, paces.c.gflop, paces.c.rows)
@@ -61,7 +61,7 @@ _PACES = sa.select(paces.c.fixed, paces.c.per_gflop, paces.c.gflop, paces.c.rows
 def read_queue(connection: sa.Connection) -> Queue:
     """What the order is decided by."""
     return Queue(
-        turns={row.tenant: Turn(row.served, bool(row.waiting)) for row in connection.execute(_TURNS)},
+        turns={row.tenant: Turn(row.served, bool(row.waiting), row.overtaken) for row in connection.execute(_TURNS)},
         weights={row.name: row.weight for row in connection.execute(_WEIGHTS)},
         serving={row.tenant: row.gflop for row in connection.execute(_SERVING)},
     )
@@ -94,17 +94,40 @@ def read_held(connection: sa.Connection) -> set[str]:
 
 
 def read_heads(connection: sa.Connection, most: int, images: bool = True) -> dict[str, list[Head]]:
-    """Each waiting team's first jobs, up to `most` of each priority, in their order; suspects are none of them.
+    """Each waiting team's first jobs, up to `most` of each priority, the oldest first; suspects are none of them.
 
     However many wait: the index is entered once for each team and priority, and left after `most`. Where only jobs that
     need no sampler are looked for, it is read on past those that do.
     """
     found = connection.execute(_heads(connection.dialect.name, images), {"most": most})
     heads: dict[str, list[Head]] = {}
-    for row in sorted(found, key=lambda row: (PRIORITIES.index(row.priority), row.created_at, row.id)):
+    for row in sorted(found, key=lambda row: (row.created_at, row.id)):
         price = charge(row.gflop, row.attempt == 0)
-        heads.setdefault(row.tenant, []).append(Head(row.id, row.tenant, row.created_at, row.rows, price))
+        heads.setdefault(row.tenant, []).append(Head(row.id, row.tenant, row.created_at, row.rows, price, row.priority))
     return heads
+
+
+def read_first(connection: sa.Connection, tenant: str, priority: Priority, most: int) -> Backlog:
+    """The sums of a team's oldest `most` jobs of a priority."""
+    return _backlog(connection, _line(tenant, priority).order_by(jobs.c.created_at, jobs.c.id).limit(most))
+
+
+def read_older(connection: sa.Connection, tenant: str, priority: Priority, created_at: float, job_id: str) -> Backlog:
+    """The sums of a team's jobs of a priority that came before one."""
+    place = sa.tuple_(jobs.c.created_at, jobs.c.id) < sa.tuple_(sa.literal(created_at), sa.literal(job_id))
+    return _backlog(connection, _line(tenant, priority).where(place))
+
+
+def _line(tenant: str, priority: Priority) -> sa.Select[Any]:
+    wanted = sa.select(jobs.c.rows, jobs.c.gflop, jobs.c.created_at)
+    return wanted.where(QUEUED, jobs.c.tenant == tenant, jobs.c.priority == priority)
+
+
+def _backlog(connection: sa.Connection, line: sa.Select[Any]) -> Backlog:
+    some = line.subquery().c
+    sums = sa.func.count(), sa.func.sum(some.rows), sa.func.sum(some.gflop), sa.func.min(some.created_at)
+    count, rows, gflop, oldest = connection.execute(sa.select(*sums)).one()
+    return Backlog(count, int(rows), gflop, oldest) if count else Backlog()
 
 
 @cache  # built once a dialect: putting it together costs more than running it

@@ -245,6 +245,7 @@ turns = sa.Table(
     sa.Column("tenant", sa.String, primary_key=True),
     sa.Column("served", sa.Double, nullable=False),  # virtual time
     sa.Column("waiting", sa.Boolean, nullable=False),  # whether jobs were left when it was last looked at
+    sa.Column("overtaken", sa.Integer, nullable=False, server_default="0"),  # starts since the last of its batch jobs
 )
 
 paces = sa.Table(

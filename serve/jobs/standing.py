@@ -9,10 +9,12 @@ import sqlalchemy as sa
 
 from serve.jobs.claiming import cost_of
 from serve.jobs.cost import Cost
-from serve.jobs.fairness import PRIORITIES, Backlog, Head, Priority, ahead, charge
+from serve.jobs.fairness import PRIORITIES, Backlog, Head, Priority, Turn, ahead, charge, others_before
 from serve.jobs.prediction import Capacity, predicted_s
 from serve.jobs.queue import (
     QUEUED,
+    read_first,
+    read_older,
     read_paces,
     read_queue,
     read_running,
@@ -42,43 +44,37 @@ def standing(connection: sa.Connection, job_id: str, now: float) -> Standing | N
     row = connection.execute(sa.select(jobs).where(QUEUED, jobs.c.id == job_id)).one_or_none()
     if row is None:
         return None
-    place = sa.tuple_(jobs.c.created_at, jobs.c.id) < sa.tuple_(sa.literal(row.created_at), sa.literal(row.id))
-    older = sa.select(
-        sa.func.count(),
-        sa.func.coalesce(sa.func.sum(jobs.c.rows), 0),
-        sa.func.coalesce(sa.func.sum(jobs.c.gflop), 0.0),
-        sa.func.min(jobs.c.created_at),
-    ).where(QUEUED, jobs.c.tenant == row.tenant, jobs.c.priority == row.priority, place)
-    count, rows, gflop, oldest = connection.execute(older).one()
-    mine = Backlog(count, int(rows), gflop, oldest) if count else Backlog()
-    head = Head(row.id, row.tenant, row.created_at, row.rows, charge(row.gflop, row.attempt == 0))
-    return _stand(connection, head, row.priority, mine, cost_of(row), now)
+    older = read_older(connection, row.tenant, row.priority, row.created_at, row.id)
+    head = Head(row.id, row.tenant, row.created_at, row.rows, charge(row.gflop, row.attempt == 0), row.priority)
+    return _stand(connection, head, older, cost_of(row), now)
 
 
 def outlook(connection: sa.Connection, tenant: str, priority: Priority, cost: Cost, now: float) -> Standing:
     """Of a job that would come now."""
-    head = Head("", tenant, now, cost.rows, charge(cost.gflop, first=True))
-    return _stand(connection, head, priority, None, cost, now)
+    head = Head("", tenant, now, cost.rows, charge(cost.gflop, first=True), priority)
+    return _stand(connection, head, None, cost, now)
 
 
-def _stand(
-    connection: sa.Connection, head: Head, priority: Priority, same: Backlog | None, cost: Cost, now: float
-) -> Standing:
+def _stand(connection: sa.Connection, head: Head, older: Backlog | None, cost: Cost, now: float) -> Standing:
     """A job's standing.
 
     Args:
         connection: For reading.
         head: The job.
-        priority: Its own.
-        same: What waits of its team and priority and is older; none where all is.
+        older: What waits of its team and priority and is older; none where all is.
         cost: What it was priced at.
         now: Epoch seconds.
     """
-    waiting = read_waiting(connection)
-    before = waiting.get((head.tenant, priority), Backlog()) if same is None else same
-    for urgent in PRIORITIES[: PRIORITIES.index(priority)]:
-        before += waiting.get((head.tenant, urgent), Backlog())
-    total = ahead(read_queue(connection), _by_team(waiting), before, head)
+    waiting, queue = read_waiting(connection), read_queue(connection)
+    before = waiting.get((head.tenant, head.priority), Backlog()) if older is None else older
+    overtaken = queue.turns.get(head.tenant, Turn()).overtaken
+    for other in set(PRIORITIES) - {head.priority}:
+        all_others = waiting.get((head.tenant, other), Backlog())
+        count = others_before(head.priority, before.jobs, all_others.jobs, overtaken)
+        if count:
+            some = count < all_others.jobs
+            before += read_first(connection, head.tenant, other, count) if some else all_others
+    total = ahead(queue, _by_team(waiting), before, head)
     capacity = Capacity.of(read_paces(connection, now))
     if capacity is None or not cost.rows:  # a map needs no sampler
         return Standing(total.jobs)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from ops.fairness.goals import ALIKE, MIX, goodput, light_tail, poisson, serve, share_error
 from ops.fairness.lines import Line, Offer, PlainLine, StoreLine
-from ops.fairness.simulation import CAPACITY, PACE, Clock
+from ops.fairness.simulation import CAPACITY, PACE, Clock, full_bucket_s
 from serve.jobs.database import durable, open_database
 from serve.jobs.schema import metadata
 
@@ -96,4 +96,26 @@ def test_the_store_serves_as_the_policy_does(engine: sa.Engine) -> None:
     assert store.served == policy.served
 
 
+def test_batch_jobs_come_between_interactive_ones_as_the_policy_has_it(engine: sa.Engine) -> None:
+    """A team that sends more than can be done, a quarter of it batch; predictions count what comes between."""
+    luck = random.Random(6)
+    offers = [
+        Offer(
+            offer.at, offer.tenant, offer.cost, luck.choice([None, 20 * full_bucket_s(offer.cost)]), luck.choice(MOSTLY)
+        )
+        for offer in poisson(3 * CAPACITY * 20 / 27.5, 120, "a", luck, MIX)
+    ]
+    policy = serve(plain, offers)
+    store = serve(lambda clock, declared: StoreLine(engine, clock, PACE, declared), offers)
+    batch, interactive = (
+        [one for one in policy.served if one.started is not None and one.offer.priority == kind]
+        for kind in ("batch", "interactive")
+    )
+    went_before = [one for one in batch if any(other.offer.at < one.started < other.started for other in interactive)]
+    assert len(went_before) >= 5
+    assert store.order == policy.order
+    assert store.served == policy.served
+
+
 KINDS = ("interactive", "batch")
+MOSTLY = ("interactive", "interactive", "interactive", "batch")

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+
 import httpx
 import pytest
+import sqlalchemy as sa
+from anyio import to_thread
+from fastapi import FastAPI
 
 from serve.api.health import DEAF_S
+from serve.jobs.database import apart
 from serve.jobs.rollouts import Rollout
 from serve.jobs.signals import SqliteSignals
 from serve.jobs.store import JobStore, ServedModel
@@ -30,6 +38,34 @@ async def test_not_ready_while_samplers_load(
 
 async def test_ready(client: httpx.AsyncClient) -> None:
     assert (await client.get("/readyz")).json() == {"status": "ready", "model": "controlnet-demo", "version": "3"}
+
+
+@pytest.fixture
+def aside(engine: sa.Engine) -> Iterator[JobStore]:
+    """The store over connections of its own."""
+    other = apart(engine)
+    yield JobStore(other)
+    other.dispose()
+
+
+async def test_health_waits_behind_no_request(
+    client: httpx.AsyncClient, app: FastAPI, engine: sa.Engine, aside: JobStore
+) -> None:
+    """Which have all threads and all connections."""
+    app.state.context = replace(app.state.context, health=aside)
+    threads = to_thread.current_default_thread_limiter()
+    requests = [object() for _ in range(int(threads.available_tokens))]
+    connections = [engine.connect() for _ in range(15)]
+    for request in requests:
+        threads.acquire_on_behalf_of_nowait(request)
+    try:
+        async with asyncio.timeout(20):
+            assert [(await client.get(path)).status_code for path in ("/healthz", "/readyz")] == [200, 200]
+    finally:
+        for request in requests:
+            threads.release_on_behalf_of(request)
+        for connection in connections:
+            connection.close()
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(DEAF_S - 1, 200), (DEAF_S + 1, 503)])

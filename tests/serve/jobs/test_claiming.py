@@ -83,6 +83,16 @@ def test_interactive_jobs_start_before_batch_jobs_of_their_team_alone(store, sub
     assert claimed == [("a", "interactive"), ("b", "batch"), ("a", "batch")]
 
 
+def test_a_batch_job_starts_however_many_interactive_ones_come(store, submit):
+    """Whoever claims, and whatever was claimed at once."""
+    waiting = submit(cost=PRICE, priority="batch")
+    started = []
+    for owner in "xyxyxyxyxy":
+        submit(cost=PRICE)
+        started += store.claim(owner, 600, 1)
+    assert [lease.job.id == waiting.id for lease in started] == [False] * 9 + [True]
+
+
 def test_a_start_is_charged_by_weight(store, engine, submit, claim_one):
     declare(engine, demo=4.0)
     submit(cost=PRICE)
@@ -315,6 +325,20 @@ def test_a_batch_job_stands_behind_its_teams_interactive_ones(store, submit):
         submit(cost=PRICE, priority=priority)
     positions = [store.outlook("demo", priority, PRICE).position for priority in ("interactive", "batch")]
     assert positions == [1, 2]
+
+
+def test_a_jobs_position_is_its_place_among_its_teams_starts(store, submit):
+    for _ in range(4):
+        submit(cost=PRICE)
+    jobs = [submit(cost=PRICE, priority="batch") for _ in range(3)]
+    store.claim("x", 600, 4)  # two of those that overtake
+    jobs += [submit(cost=PRICE) for _ in range(20)]
+    left = [job for job in (store.get(job.id) for job in jobs) if job.state == "queued"]
+    places = [store.standing(job).position for job in left]
+    outlooks = [store.outlook("demo", priority, PRICE).position for priority in ("interactive", "batch")]
+    order = [lease.job.id for lease in store.claim("x", 600, 100)]
+    assert places == [order.index(job.id) for job in left]
+    assert outlooks == [24, 25]
 
 
 def test_a_waiting_job_is_predicted_as_it_was_when_it_came(store, submit):

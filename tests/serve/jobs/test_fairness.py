@@ -8,7 +8,19 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from serve.jobs.fairness import LARGE_GFLOP, LEAST_GFLOP, Backlog, Head, Queue, Turn, ahead, charge, plan
+from serve.jobs.fairness import (
+    LARGE_GFLOP,
+    LEAST_GFLOP,
+    MOST_OVERTAKEN,
+    Backlog,
+    Head,
+    Queue,
+    Turn,
+    ahead,
+    charge,
+    others_before,
+    plan,
+)
 
 
 def line(tenant, *gflops, rows=2, since=0.0):
@@ -146,6 +158,60 @@ def test_before_a_job_of_a_team_that_comes_back_there_is_its_share_and_no_more()
     waiting = {"busy": Backlog(500, 1000, 500.0, 1.0)}
     job = Head("x", "back", 9.0, 2, 1.0)
     assert ahead(queue, waiting, Backlog(), job) == Backlog(1, 2, pytest.approx(1.0), 1.0)
+
+
+# Inside a team
+
+
+def both(interactive, batch):
+    """Jobs of one team: `a0` ... and `batch0` ..., all equally old."""
+    patient = [replace(head, id=f"batch{head.id[1:]}", priority="batch") for head in line("a", *[1.0] * batch)]
+    return [*patient, *line("a", *[1.0] * interactive)]
+
+
+def test_interactive_jobs_start_before_batch_jobs():
+    assert ids(plan(Queue(), {"a": both(3, 2)}, 100)) == ["a0", "a1", "a2", "batch0", "batch1"]
+
+
+def test_of_ten_that_start_one_is_batch():
+    started = ids(plan(Queue(), {"a": both(30, 3)}, 100))
+    assert [started.index(f"batch{i}") for i in range(3)] == [9, 19, 29]
+
+
+def test_a_batch_job_starts_however_many_interactive_ones_come():
+    turns, started = {}, []
+    for _ in range(MOST_OVERTAKEN + 1):
+        planned = plan(Queue(turns), {"a": both(1, 1)}, 1)
+        turns |= planned.turns
+        started += ids(planned)
+    assert started == ["a0"] * MOST_OVERTAKEN + ["batch0"]
+    assert turns["a"].overtaken == 0
+
+
+def test_only_what_starts_before_a_batch_job_overtakes_it():
+    assert plan(Queue(), {"a": line("a", *[1.0] * 9)}, 100).turns["a"].overtaken == 0
+    assert plan(Queue(), {"a": both(9, 1)}, 8).turns["a"].overtaken == 4
+
+
+def test_another_teams_jobs_overtake_nothing():
+    after = plan(Queue(), {"a": both(0, 1), "b": line("b", *[0.01] * 9)}, 8).turns
+    assert (after["a"].overtaken, after["b"].overtaken) == (0, 0)
+
+
+def test_a_count_lasts_while_its_team_has_nothing_that_may_start():
+    turns = {"a": Turn(5, waiting=True, overtaken=3)}
+    assert plan(Queue(turns), {}, 4, held={"a"}).turns == {}
+    assert plan(Queue(turns), {}, 4).turns == {"a": Turn(5, overtaken=3)}
+
+
+@given(st.integers(0, 40), st.integers(0, 6), st.integers(0, MOST_OVERTAKEN))
+def test_the_place_of_a_job_in_its_team_is_that_of_its_start(interactive, batch, overtaken):
+    queue = Queue({"a": Turn(0.0, waiting=True, overtaken=overtaken)})
+    order = ids(plan(queue, {"a": both(interactive, batch)}, 1000))
+    places = [i + others_before("interactive", i, batch, overtaken) for i in range(interactive)]
+    assert places == [order.index(f"a{i}") for i in range(interactive)]
+    places = [i + others_before("batch", i, interactive, overtaken) for i in range(batch)]
+    assert places == [order.index(f"batch{i}") for i in range(batch)]
 
 
 # Counters that have grown

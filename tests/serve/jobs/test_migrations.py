@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -13,13 +14,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from serve.jobs.database import durable, open_database
-from serve.jobs.migrations import SchemaMismatch, _config, downgrade, head, upgrade, version
+from serve.jobs.database import durable, open_database, read_database
+from serve.jobs.migrations import SchemaMismatch, _config, downgrade, head, upgrade, version, versions
 from serve.jobs.schema import metadata
 from serve.jobs.store import WEEK_S, JobResult, JobStore, StoredImage, StoredMap
 from serve.jobs.usage import Used
 
-HEAD = "7"
+HEAD = "7.1"
 RESULT = JobResult(
     images=(StoredImage("demo/a.png", 7, 256, 192), StoredImage("demo/b.png", 8, 256, 192)),
     control_maps=(StoredMap("demo/map.png", "canny", 0),),
@@ -176,6 +177,46 @@ def test_a_newer_database_is_refused_and_left_alone(fresh, fresh_url):
     with pytest.raises(SchemaMismatch, match=f"version 99, this program knows up to {HEAD}"):
         open_database(fresh_url)
     assert current(fresh) == "99"
+
+
+def test_tables_of_a_later_minor_version_are_used_and_left_alone(fresh, fresh_url, spec, model):
+    """An older program starts again during a rolling upgrade, and after its own return."""
+    with durable(fresh).begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE jobs ADD COLUMN later INTEGER NOT NULL DEFAULT 5")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '7.99'")
+    again = open_database(fresh_url)
+    store = JobStore(again)
+    job = store.submit("demo", spec, model)
+    (lease,) = store.claim("a", 30, 1)
+    store.succeed(lease, RESULT)
+    looks = read_database(fresh_url)
+    assert JobStore(looks).get(job.id).state == "succeeded"
+    assert current(again) == "7.99"
+    assert [row["later"] for row in rows(again, "jobs")] == [5]
+    looks.dispose()
+    again.dispose()
+
+
+@pytest.mark.parametrize("minor", [name for name in versions() if "." in name])
+def test_a_minor_version_only_adds(fresh, minor):
+    """Tables, indexes, and columns that a program which does not know them need not fill."""
+    before = ScriptDirectory.from_config(_config()).get_revision(minor).down_revision
+    downgrade(durable(fresh), before)
+    had = shape(fresh)
+    upgrade(fresh, durable(fresh), minor)
+    has = shape(fresh)
+    assert {name: has[name] for name in had} == had
+    tables = {name.partition(".")[0] for name in had}
+    added = [one for name, one in has.items() if name not in had and name.partition(".")[0] in tables]
+    assert all(one["nullable"] or one["default"] is not None for one in added)
+
+
+def shape(engine: sa.Engine) -> dict[str, dict[str, Any]]:
+    """What the inspector says of the columns, by `table.column`."""
+    inspector = sa.inspect(engine)
+    tables = inspector.get_table_names()
+    found = {f"{table}.{column['name']}": column for table in tables for column in inspector.get_columns(table)}
+    return {name: {**column, "type": repr(column["type"])} for name, column in found.items()}
 
 
 def test_a_version_that_fails_half_way_leaves_the_one_before(fresh, filled, monkeypatch):

@@ -13,11 +13,11 @@ import sqlalchemy as sa
 
 from ops.services import Missing, Postgres
 from serve.errors import Overloaded, ServeError
-from serve.jobs import database
+from serve.jobs import database, migrations
 from serve.jobs import store as store_module
 from serve.jobs.database import StoreUnavailable, durable, open_database
 from serve.jobs.quotas import Quota
-from serve.jobs.schema import jobs, locks
+from serve.jobs.schema import jobs, locks, turns
 from serve.jobs.store import JobResult, JobStore, LeaseLost
 
 
@@ -105,6 +105,55 @@ def test_a_statement_that_takes_too_long_is_told(server, postgres_store):
         connection.exec_driver_sql("SET LOCAL statement_timeout = '20ms'")
         with pytest.raises(StoreUnavailable):
             connection.exec_driver_sql("SELECT pg_sleep(10)")
+    engine.dispose()
+
+
+def test_a_lock_that_is_held_holds_no_connection_for_long(server, postgres_store):
+    """Longer than deadlocks are found in; and two rounds of others give up before a wait for a connection does."""
+    engine = open_database(server.url())
+    with engine.connect() as connection:
+        found, deadlock = (
+            connection.exec_driver_sql(f"SHOW {name}").scalar() for name in ("lock_timeout", "deadlock_timeout")
+        )
+    assert (found, deadlock) == ("4s", "1s")
+    assert engine.pool.timeout() > 2 * 4
+    engine.dispose()
+
+
+def test_a_version_gives_up_behind_a_long_reader(server, postgres_store, monkeypatch):
+    """Everybody who needs the table waits behind it."""
+    monkeypatch.setattr(migrations, "TABLE_WAIT_MS", 20)
+    engine = open_database(server.url())
+    with engine.connect().execution_options(isolation_level="READ COMMITTED") as reader:
+        reader.execute(sa.select(turns)).all()
+        with pytest.raises(StoreUnavailable):
+            migrations.downgrade(durable(engine), "7")
+    engine.dispose()
+
+
+def test_looks_apart_wait_for_no_submission(server, postgres_store, spec, model, monkeypatch):
+    """While `holds` is locked submissions take all connections; once it is free, they are done."""
+    patient = database.POSTGRES_OPTIONS["options"].replace("lock_timeout=4s", "lock_timeout=60s")
+    monkeypatch.setitem(database.POSTGRES_OPTIONS, "options", patient)
+    engine = open_database(server.url())
+    store, aside = JobStore(engine), database.apart(engine)
+    jobs = []
+    threads = [threading.Thread(target=lambda: jobs.append(store.submit("demo", spec, model))) for _ in range(16)]
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    with psycopg.connect(host=str(server.folder), user="postgres", dbname="postgres") as holder:
+        holder.execute("LOCK TABLE holds")
+        for thread in threads:
+            thread.start()
+        with aside.connect() as connection:
+            while connection.exec_driver_sql(waiting).scalar() < 15:
+                threads[0].join(0.005)
+        assert engine.pool.checkedout() == 15
+        assert JobStore(aside).locked("ready") is False
+        assert jobs == []
+    for thread in threads:
+        thread.join()
+    assert len(jobs) == 16
+    aside.dispose()
     engine.dispose()
 
 

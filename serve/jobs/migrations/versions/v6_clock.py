@@ -29,7 +29,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop them; usage of jobs that are gone goes: each process has a clock of its own then."""
-    op.execute("DELETE FROM usage WHERE job_id NOT IN (SELECT id FROM jobs)")
+    op.execute("DELETE FROM usage WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = usage.job_id)")
     with _usage() as usage:
         usage.create_foreign_key(FOREIGN_KEY, "jobs", ["job_id"], ["id"])
     op.drop_index("idempotency_by_job", "idempotency")
