@@ -1,12 +1,13 @@
 """Servers that tests and measurements bring with them: real ones, from Debian and npm packages, on this machine only.
 
-`make services` installs what they need: Debian's `postgresql`, npm's `azurite`. Where one is missing, the tests that
-need it are skipped and say so.
+`make services` installs what they need: Debian's `postgresql` and `libfaketime`, npm's `azurite`. Where one is missing,
+the tests that need it are skipped and say so.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hmac
 import os
 import shutil
@@ -21,8 +22,12 @@ from types import TracebackType
 from typing import Self
 
 import httpx
+import psutil
 
 AZURITE = Path(__file__).parents[1] / "build/services/node_modules/.bin/azurite-blob"
+
+LIBRARIES = Path("/usr/lib")
+"""Where Debian has those of each architecture."""
 
 
 class Missing(RuntimeError):
@@ -30,25 +35,41 @@ class Missing(RuntimeError):
 
 
 class Postgres:
-    """A PostgreSQL server of one's own: an empty cluster on a socket in a private folder, gone at the end.
+    """A PostgreSQL server of one's own, with a socket in a private folder that is gone at the end.
 
-    It does not wait for the disk (tests end with the machine's life, at the latest), and runs as the user `postgres`
-    where the tests run as root, as whom it refuses to start.
+    It runs as the user `postgres` where the tests run as root, as whom it refuses to start.
+
+    Args:
+        durable: Whether what it commits outlives a power cut: `fsync`, `full_page_writes` and `autovacuum` are on, as
+            by default. Tests need none of them: they end with the machine's life, at the latest.
+        data: The cluster's folder, which stays at the end; a cluster that is there already goes on. The server's user
+            must be able to enter the folders above it. In the private folder when absent.
+        clock_offset_s: By how much the server's clock is ahead of the machine's, seconds.
+
+    Raises:
+        Missing: PostgreSQL is not installed, or, for another clock, libfaketime.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False, data: Path | None = None, clock_offset_s: float = 0.0) -> None:
+        self._with = _moved_clock(clock_offset_s) if clock_offset_s else []
         self._bin = _postgres_programs()
+        self._durable = durable
         self._server: subprocess.Popen[bytes] | None = None
         # The kernel ends it with its parent, however that ends.
         self._as: list[str] = ["setpriv", "--pdeathsig=QUIT"]
         self.folder = Path(tempfile.mkdtemp(prefix="cn-postgres-", dir="/tmp"))  # a socket's path must be short
+        self._data = (data or self.folder / "data").absolute()
+        self._data.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             self._as += ["--reuid=postgres", "--regid=postgres", "--clear-groups"]
-            shutil.chown(self.folder, "postgres", "postgres")
+            for folder in (self.folder, self._data):
+                shutil.chown(folder, "postgres", "postgres")
 
     def __enter__(self) -> Self:
         try:
-            self._run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync", "--no-locale")
+            if not (self._data / "PG_VERSION").exists():
+                sync = [] if self._durable else ["--no-sync"]
+                self._run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale", *sync)
             self.start()
         except BaseException:
             self.__exit__(None, None, None)
@@ -70,19 +91,18 @@ class Postgres:
             standby: As a standby, which refuses writes and LISTEN until `promote`.
         """
         if standby:
-            (self.folder / "data" / "standby.signal").touch()
+            (self._data / "standby.signal").touch()
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": self.folder,
-            "fsync": "off",
-            "full_page_writes": "off",
-            "autovacuum": "off",
             "shared_buffers": "32MB",
         }
+        if not self._durable:
+            settings |= dict.fromkeys(("fsync", "full_page_writes", "autovacuum"), "off")
         options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
         with (self.folder / "server.log").open("ab") as log:
             self._server = subprocess.Popen(
-                [*self._as, self._bin / "postgres", "-D", self.folder / "data", *options],
+                [*self._as, *self._with, self._bin / "postgres", "-D", self._data, *options],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -105,8 +125,33 @@ class Postgres:
             self._server.wait()
             self._server = None
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and has not ended since."""
+        return self._server is not None and self._server.poll() is None
+
+    def processes(self) -> list[int]:
+        """The server's, and of those that it started."""
+        if self._server is None:
+            return []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return [
+                self._server.pid,
+                *(child.pid for child in psutil.Process(self._server.pid).children(recursive=True)),
+            ]
+        return []
+
+    def kill(self) -> None:
+        """SIGKILL to all of its processes: also to those that stand still."""
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if self._server is not None:
+            self._server.wait()
+            self._server = None
+
     def _run(self, program: str, *arguments: str) -> None:
-        command = [*self._as, str(self._bin / program), f"--pgdata={self.folder / 'data'}", *arguments]
+        command = [*self._as, str(self._bin / program), f"--pgdata={self._data}", *arguments]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"{program} failed: {done.stdout}{done.stderr}")
@@ -190,3 +235,11 @@ def _postgres_programs() -> Path:
     if found is None and not versions:
         raise Missing("PostgreSQL is not installed: make services, or apt-get install postgresql")
     return (versions[-1] if versions else Path(str(found)).resolve()).parent
+
+
+def _moved_clock(offset_s: float) -> list[str]:
+    """Command before that of a process whose wall clock is to be ahead, and whose monotonic one is to stay."""
+    library = next(LIBRARIES.glob("*/faketime/libfaketime.so.1"), None)
+    if library is None:
+        raise Missing("libfaketime is not installed: make services, or apt-get install libfaketime")
+    return ["env", f"LD_PRELOAD={library}", f"FAKETIME={offset_s:+f}", "FAKETIME_DONT_FAKE_MONOTONIC=1"]
