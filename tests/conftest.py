@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from ops.faults.disk import Disk
 from ops.services import Azurite, Missing, Postgres
 
 settings.register_profile("shared machine", deadline=None)  # a slow example is no failure
@@ -92,3 +94,12 @@ def azurite() -> Iterator[Azurite]:
         pytest.skip(str(missing))
     with server:
         yield server
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A small disk whose power can be cut. Skips where there can be none."""
+    if why := Disk.possible():
+        pytest.skip(why)
+    with Disk(tmp_path / "disk", 16 << 20) as disk:
+        yield disk

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -20,11 +20,13 @@ from typing import Self
 
 import sqlalchemy as sa
 
+from serve.config import MLFLOW
 from serve.deployments.ground import free_ports
 from serve.tenancy.demo import kept_key
 
 ROOT = Path(__file__).parents[2]
 READY_WITHIN_S = 240.0
+STOPPED_WITHIN_S = 60.0
 ROLES: Mapping[str, str] = {
     "sampler": "ray::ServeReplica:controlnet:sampler",
     "imaging": "ray::ServeReplica:controlnet:imaging",
@@ -34,6 +36,9 @@ ROLES: Mapping[str, str] = {
 }
 """What the command line of each kind of process holds."""
 
+AGAIN = ('while :; do "$@"; sleep 0.5; done', "again")
+"""A shell's program, and its name: it runs a command again whenever that ends, as a cluster does."""
+
 
 class Rig:
     """A platform that is started, killed and started again on the same folder and database.
@@ -42,11 +47,19 @@ class Rig:
         folder: For everything it stores.
         database: SQLAlchemy URL; SQLite in the folder when absent.
         settings: More `CN_*` variables.
+        reads: URL by which the campaign itself looks at the database; the platform's when absent.
     """
 
-    def __init__(self, folder: Path, database: str | None = None, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database: str | None = None,
+        settings: Mapping[str, str] | None = None,
+        reads: str | None = None,
+    ) -> None:
         self.folder = folder
         self.database_url = database or f"sqlite:///{folder / 'data' / 'jobs.db'}"
+        self._reads_url = reads or self.database_url
         self.port, self.metrics_port = free_ports(2)
         # Neither `CN_*` of the one who calls nor a `.env` where that is are meant for this platform, so it runs in its
         # own folder; its code is this checkout's all the same.
@@ -56,16 +69,22 @@ class Rig:
             "CN_DATABASE": self.database_url,
             "CN_PORT": str(self.port),
             "CN_METRICS_PORT": str(self.metrics_port),
-            "CN_RECONCILE_EVERY": "0.5",
             **(settings or {}),
         }
+        self._further: list[tuple[int, int]] = []  # ports of further apis, and of their metrics
         self._up: subprocess.Popen[bytes] | None = None
+        self._apis: list[subprocess.Popen[bytes]] = []
         self._reads: sa.Engine | None = None
 
     @property
     def url(self) -> str:
         """Of the API."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def urls(self) -> Sequence[str]:
+        """Of all apis."""
+        return [self.url, *(f"http://127.0.0.1:{port}" for port, _ in self._further)]
 
     @property
     def key(self) -> str:
@@ -81,9 +100,9 @@ class Rig:
 
     @property
     def reads(self) -> sa.Engine:
-        """The platform's database, for looking at it."""
+        """The platform's database, for looking at it; a file that is put aside is not held on to."""
         if self._reads is None:
-            self._reads = sa.create_engine(self.database_url, pool_pre_ping=True)
+            self._reads = sa.create_engine(self._reads_url, poolclass=sa.NullPool)
         return self._reads
 
     def __enter__(self) -> Self:
@@ -95,11 +114,7 @@ class Rig:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._up is not None and self._up.poll() is None:
-            self._up.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._up.wait(60)
-        self.kill_all()
+        self.stop_all(signal.SIGINT)
         if self._reads is not None:
             self._reads.dispose()
 
@@ -109,16 +124,46 @@ class Rig:
         Raises:
             RuntimeError: It did not become ready; with what it said.
         """
-        with self.log.open("ab") as log:
-            self._up = subprocess.Popen(
-                [_cnserve(), "up"],
-                env=self.environment,
+        self._up = self._start(self.log, [_cnserve(), "up"])
+        for ports in self._further:
+            self._start_api(*ports)
+        self.wait_until_ready()
+
+    def second_api(self) -> str:
+        """Start one more api on ports of its own, as a second replica in a cluster, and wait until it is ready.
+
+        It is the platform's from then on: what ends is started again, and `start` starts it, too.
+
+        Returns:
+            Its URL.
+
+        Raises:
+            RuntimeError: It did not become ready.
+        """
+        port, metrics_port = free_ports(2)
+        self._further.append((port, metrics_port))
+        self._start_api(port, metrics_port)
+        self.wait_until_ready()
+        return self.urls[-1]
+
+    def _start_api(self, port: int, metrics_port: int) -> None:
+        command = ["sh", "-c", *AGAIN, sys.executable, "-m", "serve.api"]
+        ports = {"CN_PORT": str(port), "CN_METRICS_PORT": str(metrics_port)}
+        self._apis.append(self._start(self.folder / f"api-{port}.log", command, ports))
+
+    def _start(
+        self, log: Path, command: Sequence[str], variables: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """A session of its own, whose first process runs a command."""
+        with log.open("ab") as file:
+            return subprocess.Popen(
+                command,
+                env={**self.environment, **(variables or {})},
                 cwd=self.folder,
-                stdout=log,
-                stderr=log,
+                stdout=file,
+                stderr=file,
                 start_new_session=True,
             )
-        self.wait_until_ready()
 
     def cnserve(self, *arguments: str) -> str:
         """What a command of `cnserve` says about this platform, as `run` does."""
@@ -150,6 +195,11 @@ class Rig:
         return self.folder / "data" / "artifacts"
 
     @property
+    def registry_url(self) -> str:
+        """Where MLflow keeps its models."""
+        return f"sqlite:///{self.folder / 'data' / MLFLOW}"
+
+    @property
     def gcs_address(self) -> str:
         """Where the platform's own Ray is, whichever others run on this machine."""
         return self._said(r"--gcs-address=([\w.:]+)")
@@ -173,24 +223,28 @@ class Rig:
         return "\n".join(line for line in lines if re.search(r'"level(name)?": "(warning|error)"', line, re.IGNORECASE))
 
     def wait_until_ready(self) -> None:
-        """Wait for `/readyz`."""
+        """Wait for `/readyz` of all apis."""
         assert self._up is not None
         deadline = time.monotonic() + READY_WITHIN_S
-        while not answers(f"{self.url}/readyz"):
+        while not all(answers(f"{url}/readyz") for url in self.urls):
             if self._up.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the platform is not ready:\n{self.log.read_text(errors='replace')[-4000:]}")
             time.sleep(0.5)  # each question is one to the database, and the cores are those that start it
 
     def processes(self, role: str | None = None) -> list[int]:
-        """The processes of a role, or all of the tree. It is a session of its own, so nothing else is in it."""
+        """The processes of a role, or all of them. They are sessions of their own, so nothing else is in them."""
         assert self._up is not None
+        firsts = {process.pid for process in (self._up, *self._apis)}
         found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue
             pid = int(entry.name)
             with contextlib.suppress(ProcessLookupError):
-                if os.getsid(pid) == self._up.pid and (role is None or ROLES[role] in _command(pid)):
+                if os.getsid(pid) not in firsts:
+                    continue
+                # The first of a session plays no role: it starts the others.
+                if role is None or (pid not in firsts and ROLES[role] in _command(pid)):
                     found.append(pid)
         return found
 
@@ -200,23 +254,82 @@ class Rig:
         Raises:
             RuntimeError: There is none, so nothing would be tested.
         """
+        return self._signal(self._victims(role), signal.SIGKILL)
+
+    def stop(self, role: str) -> list[int]:
+        """SIGTERM to every process of a role, which may end in order.
+
+        Raises:
+            RuntimeError: There is none, so nothing would be tested.
+        """
+        return self._signal(self._victims(role), signal.SIGTERM)
+
+    def pause(self, role: str, seconds: float, wait: Callable[[float], object] = time.sleep) -> list[int]:
+        """SIGSTOP every process of a role, and SIGCONT after a while, also where the wait is interrupted.
+
+        Args:
+            role: Whose processes stand still.
+            seconds: For so long.
+            wait: Called with them.
+
+        Raises:
+            RuntimeError: There is none, so nothing would be tested.
+        """
+        victims = self._victims(role)
+        try:
+            self._signal(victims, signal.SIGSTOP)
+            wait(seconds)
+        finally:
+            self._signal(victims, signal.SIGCONT)
+        return victims
+
+    def _victims(self, role: str) -> list[int]:
         victims = self.processes(role)
         if not victims:
-            raise RuntimeError(f"there is no {role} to kill")
-        for pid in victims:
-            _kill(pid)
+            raise RuntimeError(f"there is no {role} process")
         return victims
+
+    def _signal(self, pids: list[int], number: int) -> list[int]:
+        """Those that have ended meanwhile are no error."""
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return pids
+
+    def stop_all(self, number: int = signal.SIGTERM, within_s: float = STOPPED_WITHIN_S) -> bool:
+        """End everything in order, as an operator or a drained node does, and wait for it.
+
+        Args:
+            number: Signal to `cnserve up`: SIGTERM, or SIGINT for Ctrl-C.
+            within_s: After which `kill -9` ends what is left.
+
+        Returns:
+            Whether it ended by itself.
+        """
+        if self._up is None:
+            return True
+        self._up.send_signal(number)
+        for api in self._apis:
+            os.killpg(api.pid, signal.SIGTERM)  # the shell, too, so that it starts no other
+        deadline = time.monotonic() + within_s
+        while not (ended := self._up.poll() is not None and not self.processes("api")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.kill_all()
+        return ended
 
     def kill_all(self) -> None:
         """`kill -9` the whole tree, as a power cut would."""
         if self._up is None:
             return
         while victims := [pid for pid in self.processes() if not _is_zombie(pid)]:
-            for pid in victims:
-                _kill(pid)
+            self._signal(victims, signal.SIGKILL)
             self._up.poll()
             time.sleep(0.02)
-        self._up.wait()
+        for first in (self._up, *self._apis):
+            first.wait()
+        self._apis.clear()
+        if self._reads is not None:
+            self._reads.dispose()  # its files may be those of a disk whose power was cut
 
 
 def _cnserve() -> str:
@@ -234,11 +347,6 @@ def answers(url: str) -> bool:
             return bool(answer.status == HTTPStatus.OK)
     except (OSError, http.client.HTTPException):  # nobody listens, it broke off, or another status
         return False
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
 
 
 def _command(pid: int) -> str:

@@ -5,12 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from ops.faults.disk import Disk
 from serve.jobs.folder import Folder
 
 KEY = "demo/ab/ab.png"
@@ -144,52 +144,25 @@ def test_a_process_that_stands_still_keeps_others_from_deleting_until_it_ends(tm
     assert folder.delete(lambda: [KEY]) == {KEY: None}
 
 
-# A power cut: what a copy of the device has, taken while the file system is in use.
+# A power cut
 
 
-@pytest.fixture
-def device(tmp_path: Path) -> Iterator[tuple[Path, Callable[[], Path]]]:
-    """Where an ext4 is mounted, and a call that mounts what is on the disk after a power cut, and says where."""
-    mounted: list[Path] = []
-
-    def mount(image: Path) -> Path:
-        at = image.with_suffix(".mounted")
-        at.mkdir()
-        subprocess.run(["mount", "-o", "loop", image, at], check=True, capture_output=True)
-        mounted.append(at)
-        return at
-
-    def cut() -> Path:
-        return mount(Path(shutil.copy(tmp_path / "disk", tmp_path / "copy")))
-
-    image = tmp_path / "disk"
-    try:
-        image.write_bytes(bytes(4 << 20))
-        subprocess.run(["mkfs.ext4", "-q", image], check=True, capture_output=True)
-        root = mount(image)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"a file system can only be mounted by root, with loop devices: {error}")
-    yield root, cut
-    for at in reversed(mounted):
-        subprocess.run(["umount", at], check=True)
+def test_what_was_put_outlives_a_power_cut(disk: Disk) -> None:
+    Folder(disk.folder / "data" / "artifacts").put(KEY, b"pixels" * 1000)
+    disk.cut()
+    assert (disk.folder / "data" / "artifacts" / KEY).read_bytes() == b"pixels" * 1000
 
 
-def test_what_was_put_outlives_a_power_cut(device: tuple[Path, Callable[[], Path]]) -> None:
-    root, cut = device
-    Folder(root / "data" / "artifacts").put(KEY, b"pixels" * 1000)
-    assert (cut() / "data" / "artifacts" / KEY).read_bytes() == b"pixels" * 1000
+def test_what_is_closed_and_not_synced_does_not(disk: Disk) -> None:
+    """Why the others can fail: what is left is what the disk has, not what the machine has in its memory."""
+    (disk.folder / "file").write_bytes(b"pixels" * 1000)
+    disk.cut()
+    assert not (disk.folder / "file").exists()
 
 
-def test_what_is_closed_and_not_synced_does_not(device: tuple[Path, Callable[[], Path]]) -> None:
-    """Why the others can fail: the copy is what the disk has, not what the machine has in its memory."""
-    root, cut = device
-    (root / "file").write_bytes(b"pixels" * 1000)
-    assert not (cut() / "file").exists()
-
-
-def test_an_equal_write_of_another_process_outlives_it_too(device: tuple[Path, Callable[[], Path]]) -> None:
-    root, cut = device
-    (root / KEY).parent.mkdir(parents=True)
-    (root / KEY).write_bytes(b"pixels" * 1000)  # and it has not synced it yet
-    Folder(root).put(KEY, b"pixels" * 1000)
-    assert (cut() / KEY).read_bytes() == b"pixels" * 1000
+def test_an_equal_write_of_another_process_outlives_it_too(disk: Disk) -> None:
+    (disk.folder / KEY).parent.mkdir(parents=True)
+    (disk.folder / KEY).write_bytes(b"pixels" * 1000)  # and it has not synced it yet
+    Folder(disk.folder).put(KEY, b"pixels" * 1000)
+    disk.cut()
+    assert (disk.folder / KEY).read_bytes() == b"pixels" * 1000
