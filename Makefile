@@ -25,10 +25,13 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 setup: $(VENV)/.ready ## Make .venv with everything in it (run and test do it themselves)
 
-services: ## Install what the tests bring, where it is missing: PostgreSQL, Prometheus, Azurite, checkov, trivy (test does it itself)
+services: ## Install what the tests bring, where it is missing: PostgreSQL, libfaketime, Prometheus, Azurite, checkov, trivy (test does it itself)
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
 	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y postgresql >/dev/null; } || \
 	  echo "postgresql could not be installed: the tests that need it are skipped"
+	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || \
+	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y libfaketime >/dev/null; } || \
+	  echo "libfaketime could not be installed: the tests that need it are skipped"
 	@command -v promtool >/dev/null || \
 	  { apt-get -qq update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends prometheus >/dev/null; } || \
 	  echo "prometheus could not be installed: the tests of rules are skipped"
@@ -56,8 +59,8 @@ test-gpu: setup ## Run the tests that need a CUDA device
 infra-check: setup ## Check Terraform and charts offline (3 minutes; needs terraform, else it says what it skips)
 	$(BIN)/pytest -m infra
 
-faults: setup ## Kill every kind of process under load, on both databases, and check the books (5 to 8 minutes each)
-	$(BIN)/python -m ops.faults --json build/faults.json
+faults: setup ## Strike the platform under load, on both databases, and check every promise (10 minutes each at most; ARGS="--seed 7")
+	$(BIN)/python -m ops.faults $(ARGS)
 
 load: setup ## Ask a platform for less and more than it can do, open loop: build/load/load.html (10 minutes; ARGS="--soak 120")
 	OMP_NUM_THREADS=1 $(BIN)/python -m ops.load $(ARGS)

@@ -1,8 +1,9 @@
-"""Jobs survive everything: a platform under load, its processes killed one after another, and the books checked.
+"""Jobs survive everything: a platform under load that is struck again and again, and the check of its history.
 
-    python -m ops.faults --jobs 500 --kills 20        # `make faults`: both databases, 5 to 8 minutes each
+    python -m ops.faults --seed 7                     # `make faults`: both databases, at most 10 minutes each
 
-A client keeps a ledger of what was accepted (`ledger`), a receiver one of the webhooks that came (`receiver`). `rig`
-runs the platform and kills its processes, `faults` says what is killed and when, `books` compares ledger, database,
-artifacts and webhooks at the end.
+`rig` runs the platform on a `disk` of its own, behind a `proxy` where its database is a server. Clients of three teams
+write down what they asked for and were told (`clients`), receivers the webhooks that came (`receiver`). Meanwhile blows
+(`blows`, `changes`) fall, drawn by a seed (`draw`). `records` adds what the platform has at the end: that is the
+campaign's `history`, which `checker` accepts, or refuses breach by breach.
 """

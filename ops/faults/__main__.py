@@ -1,12 +1,15 @@
-"""`python -m ops.faults`: run the campaigns and print the books."""
+"""`python -m ops.faults`: run campaigns and print what came of them."""
 
 from __future__ import annotations
 
 import json
+import secrets
 import statistics
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -14,67 +17,93 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ops.faults.faults import FAULTS
-from ops.faults.run import Campaign, Database, run
+from ops.faults.blows import Database, Strike, severe
+from ops.faults.checker import Rule
+from ops.faults.draw import Planned, draw
+from ops.faults.run import Campaign, run
 
 console = Console()
 
 
 def main(
-    jobs: Annotated[int, typer.Option(min=1, help="Jobs to have accepted, on each database.")] = 500,
-    kills: Annotated[int, typer.Option(min=0, help="Faults, on each database.")] = 20,
+    blows: Annotated[int, typer.Option(min=0, help="Blows of a campaign, at least.")] = 16,
+    seed: Annotated[int | None, typer.Option(help="Of blows and clients; a new one when absent.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Campaigns of consecutive seeds; ten have everything.")] = 1,
     database: Annotated[Literal["sqlite", "postgresql", "both"], typer.Option()] = "both",
-    report: Annotated[Path | None, typer.Option("--json", help="Where the books go as JSON.")] = None,
+    disk: Annotated[bool, typer.Option(help="Give the platform a disk of its own, for power cuts.")] = True,
+    report: Annotated[
+        Path | None, typer.Option("--json", help="Where results go; what is there is not run again.")
+    ] = None,
 ) -> None:
-    """Keep a platform busy, kill its processes, and check that nothing was lost and nothing done twice."""
-    campaigns: list[Campaign] = []
+    """Keep a platform busy, strike it, and check that every promise was kept."""
+    first = secrets.randbelow(1 << 32) if seed is None else seed
     databases: tuple[Database, ...] = get_args(Database) if database == "both" else (database,)
+    results = [] if report is None or not report.exists() else json.loads(report.read_text())
+    campaigns: list[Campaign] = []
     for name in databases:
-        console.print(f"[bold]{name}[/]: {jobs} jobs, {kills} faults")
-        with tempfile.TemporaryDirectory(prefix="cn-faults-") as folder:
-            campaigns.append(run(Path(folder), name, jobs, kills, FAULTS, console.print))
-        show(campaigns[-1])
-        if report is not None:  # as each ends: the next may not
-            report.parent.mkdir(parents=True, exist_ok=True)
-            report.write_text(json.dumps([asdict(campaign) for campaign in campaigns], indent=2) + "\n")
+        for number in range(first, first + seeds):
+            if any((one["database"], one["seed"]) == (name, number) for one in results):
+                console.print(f"{name}, --seed {number}: done before")
+                continue
+            console.print(f"[bold]{name}[/], --seed {number}")
+            campaigns.append(once(name, number, blows, disk))
+            show(campaigns[-1])
+            if report is not None:  # as each ends: the next may not
+                results.append(asdict(campaigns[-1]))
+                report.parent.mkdir(parents=True, exist_ok=True)
+                report.write_text(json.dumps(results, indent=2) + "\n")
+    if len(campaigns) > 1:
+        console.print(table(campaigns))
     if not all(campaign.clean for campaign in campaigns):
         raise typer.Exit(1)
 
 
+def once(database: Database, seed: int, blows: int, disk: bool) -> Campaign:
+    """One campaign in a folder of its own."""
+
+    def plan(kinds: Mapping[str, Strike]) -> Sequence[Planned]:
+        return draw(seed, list(kinds), severe(database, "power cut" in kinds), blows)
+
+    with tempfile.TemporaryDirectory(prefix="cn-faults-") as folder:
+        return run(Path(folder), database, seed, plan, disk, partial(console.print, markup=False, highlight=False))
+
+
 def show(campaign: Campaign) -> None:
-    """Print the books, and how long each kind of fault took to get over."""
-    found = campaign.audit
-    wrong = {
-        "refused": campaign.refused,
-        "failed": found.failed,
-        "lost": found.lost,
-        "doubled": found.doubled,
-        "unpaid": found.unpaid,
-    }
+    """Print what came of it."""
+    broken = Counter(breach.rule for breach in campaign.breaches)
     counts = {
-        "accepted": found.accepted,
-        "done": found.done,
-        **{name: len(lines) for name, lines in wrong.items()},
-        "attempts": found.attempts,
-        "repeated calls": found.repeats,
+        "accepted": campaign.accepted,
+        **campaign.ends,
+        "refused": len(campaign.refused),
+        **{rule: broken[rule] for rule in get_args(Rule)},
+        "starts": campaign.starts,
+        "repeated calls": campaign.repeats,
     }
-    books = Table("jobs", "", title=f"{campaign.database}, {campaign.seconds / 60:.1f} minutes")
+    jobs = Table("jobs", "", title=f"{campaign.database}, --seed {campaign.seed}, {campaign.seconds / 60:.1f} minutes")
     for name, count in counts.items():
-        books.add_row(name, str(count))
-    console.print(books)
-    times = Table("fault", "times", "at its moment", "recovery, median s", "longest s", title=campaign.database)
+        jobs.add_row(name, str(count))
+    console.print(jobs)
+    lines = [
+        *(f"failed: {one.planned.kind}: {one.failed}" for one in campaign.outcomes if one.failed),
+        *(f"refused: {why}" for why in campaign.refused),
+        *map(str, campaign.breaches),
+    ]
+    for line in lines:
+        console.print(line, style="red", markup=False, highlight=False)
+
+
+def table(campaigns: Sequence[Campaign]) -> Table:
+    """How often each kind struck, and how long the platform took to get over it."""
+    drawn = Table("blow", "times", "missed", "recovery, median s", "longest s")
     by_kind = defaultdict(list)
-    for outcome in campaign.outcomes:
-        by_kind[outcome.fault.kind].append(outcome)
+    for campaign in campaigns:
+        for outcome in campaign.outcomes:
+            by_kind[outcome.planned.kind].append(outcome)
     for kind, outcomes in sorted(by_kind.items()):
-        seconds = [outcome.recovery_s for outcome in outcomes]
-        hits = sum(outcome.hit for outcome in outcomes)
-        median, longest = f"{statistics.median(seconds):.1f}", f"{max(seconds):.1f}"
-        times.add_row(kind, str(len(outcomes)), str(hits), median, longest)
-    console.print(times)
-    for name, lines in wrong.items():
-        for line in lines:
-            console.print(f"{name}: {line}", style="red", markup=False)
+        struck = [outcome.recovery_s for outcome in outcomes if not outcome.missed]
+        middle, longest = (f"{statistics.median(struck):.1f}", f"{max(struck):.1f}") if struck else ("", "")
+        drawn.add_row(kind, str(len(struck)), str(len(outcomes) - len(struck)), middle, longest)
+    return drawn
 
 
 if __name__ == "__main__":

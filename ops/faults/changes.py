@@ -1,10 +1,7 @@
-"""What an operator changes under load: the model that is served, the code that serves it, and the room on the disk."""
+"""What an operator changes under load: the model that is served, and the code that serves it."""
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -14,18 +11,20 @@ from safetensors.torch import load_file
 
 from controlnet.bundle import DEMO, Bundle, ControlWeights, write_bundle
 from ops.faults.rig import Rig
+from serve.registry.registry import CHAMPION, Registry
 
-DISK_SIZE = "64m"
-DISK_FULL_S = 3.0
+SERVED_S = 12.0
+"""For which a version is served that is deleted afterwards."""
 
 
 def promote(rig: Rig) -> None:
-    """Serve the other of two versions; the second is made and registered when it is first needed."""
-    versions = rig.cnserve("models", "list")
-    if len(re.findall(r"sha256:", versions)) < 2:
-        rig.cnserve("models", "push", str(sibling(rig.folder / "sibling").folder))
-    champion = next(line for line in versions.splitlines() if "champion" in line)
-    rig.cnserve("models", "promote", "--no-wait", "2" if re.search(r"\b1\b", champion.split("champion")[0]) else "1")
+    """Serve the demo, or its sibling where that is served; what is not registered yet is."""
+    folder = _aside(rig) / "sibling"
+    other = Bundle.open(folder) if folder.exists() else sibling(folder)
+    registry = _registry(rig)
+    versions = {registry.push(bundle.folder).version for bundle in (Bundle.open(DEMO), other)}
+    versions.discard(registry.aliases()[CHAMPION])
+    rig.cnserve("models", "promote", "--no-wait", min(versions))
 
 
 def redeploy(rig: Rig) -> None:
@@ -33,37 +32,46 @@ def redeploy(rig: Rig) -> None:
     rig.run(sys.executable, "-m", "ops.faults.redeployment", rig.gcs_address, timeout_s=180)
 
 
-def fill_disk(rig: Rig) -> None:
-    """Leave no room where artifacts are stored, for a while."""
-    filler = rig.artifacts / "filler"
-    try:
-        with filler.open("wb", buffering=0) as file:
-            while file.write(b"\0" * (1 << 16)):
-                pass
-    except OSError:
-        time.sleep(DISK_FULL_S)
-    finally:
-        filler.unlink()
+def delete_version(rig: Rig, scale: float) -> str:
+    """Serve a version of its own weights for a while, then the one before, and delete it from the registry.
+
+    Args:
+        rig: The platform.
+        scale: Of the weights that are changed: another is another version.
+
+    Returns:
+        Its digest. Jobs that were accepted with it may fail, with that reason.
+    """
+    from mlflow import MlflowClient  # which takes seconds to import: the soak only promotes
+
+    folder = _aside(rig) / f"sibling-{scale:.6f}"
+    bundle = Bundle.open(folder) if folder.exists() else sibling(folder, scale)
+    registry = _registry(rig)
+    before = registry.aliases()[CHAMPION]
+    made = registry.push(bundle.folder)
+    registry.promote(made.version)
+    time.sleep(SERVED_S)
+    registry.promote(before)
+    MlflowClient(tracking_uri=rig.registry_url).delete_model_version(registry.name, made.version)
+    return bundle.digest
 
 
-def mount_disk(folder: Path) -> bool:
-    """Give a folder a small disk of its own, to be filled; False where that is not allowed here."""
-    folder.mkdir(parents=True, exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_SIZE}", "tmpfs", str(folder)]
-    return os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
+def _aside(rig: Rig) -> Path:
+    """A folder for bundles, which no power cut reaches."""
+    return rig.folder.with_name(f"{rig.folder.name}-bundles")
 
 
-def unmount_disk(folder: Path) -> None:
-    """Take it away again."""
-    subprocess.run(["umount", str(folder)], check=True)
+def _registry(rig: Rig) -> Registry:
+    """The platform's."""
+    return Registry(rig.registry_url, Bundle.open(DEMO).manifest.name, rig.folder / "data" / "mlruns")
 
 
-def sibling(folder: Path) -> Bundle:
-    """The demo with other weights: every convolution of the UNet's way up is turned a little."""
+def sibling(folder: Path, scale: float = 1.05) -> Bundle:
+    """The demo with other weights: every convolution of the UNet's way up is scaled."""
     demo = Bundle.open(DEMO)
     manifest = demo.manifest
     unet = load_file(demo.path("unet.safetensors"))
-    changed = {key: value * 1.05 if key.startswith("output_blocks") else value for key, value in unet.items()}
+    changed = {key: value * scale if key.startswith("output_blocks") else value for key, value in unet.items()}
     canny = manifest.controls["canny"]
     return write_bundle(
         folder,
@@ -74,7 +82,7 @@ def sibling(folder: Path) -> Bundle:
         controls={"canny": ControlWeights(load_file(demo.path(canny.file)), canny.annotator, canny.parameters)},
         tokenizer=demo.path("tokenizer"),
         name=manifest.name,
-        version="sibling",
+        version=folder.name,
         native_size=(manifest.native_size.width, manifest.native_size.height),
         licence=manifest.licence,
         training_data="the demo's weights, scaled",

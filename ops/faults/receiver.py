@@ -1,35 +1,51 @@
-"""A receiver of webhooks that remembers what came."""
+"""A receiver of a team's webhooks that remembers what came."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections import Counter, defaultdict
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
+
+from ops.faults.history import WebhookCall
+
+Conduct = Literal["answer", "hang", "refuse", "late"]
+
+LATE_S, HANG_S = 3.0, 15.0
+"""Within and above the time for which the platform waits for an answer."""
 
 
 class Receiver:
     """An HTTP server on loopback.
 
+    Args:
+        team: Whose webhooks come here.
+
     Attributes:
-        ids: By job, the ids under which its end was told.
-        calls: How often each id came.
+        calls: In the order of their coming.
+        conduct: What it does with a call: take it, say nothing for longer than anybody waits, refuse it, or take it
+            late.
     """
 
-    def __init__(self) -> None:
-        self.ids: defaultdict[str, set[str]] = defaultdict(set)
-        self.calls: Counter[str] = Counter()
-        self._lock = threading.Lock()
+    def __init__(self, team: str) -> None:
+        self.team = team
+        self.calls: list[WebhookCall] = []
+        self.conduct: Conduct = "answer"
+        self._left = threading.Event()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                receiver._note(body["job"]["id"], self.headers["Webhook-Id"])
-                self.send_response(204)
-                self.end_headers()
+                job, conduct = body["job"], receiver.conduct
+                taken = conduct in ("answer", "late")
+                receiver.calls.append(WebhookCall(team, self.headers["Webhook-Id"], job["id"], job["state"], taken))
+                receiver._left.wait({"late": LATE_S, "hang": HANG_S}.get(conduct, 0.0))
+                if conduct != "hang":
+                    self.send_response(HTTPStatus.NO_CONTENT if taken else HTTPStatus.SERVICE_UNAVAILABLE)
+                    self.end_headers()
 
             def log_message(self, format: str, *arguments: object) -> None:
                 """Say nothing."""
@@ -47,11 +63,17 @@ class Receiver:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._left.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
-    def _note(self, job_id: str, webhook_id: str) -> None:
-        with self._lock:
-            self.ids[job_id].add(webhook_id)
-            self.calls[webhook_id] += 1
+    @property
+    def told(self) -> set[str]:
+        """Jobs whose end was told, and taken."""
+        return {call.job for call in tuple(self.calls) if call.taken}
+
+    @property
+    def repeats(self) -> int:
+        """Calls that came again under an id that had come; allowed."""
+        return len(self.calls) - len({call.id for call in self.calls})

@@ -1,39 +1,82 @@
-"""One campaign: load, faults, audit."""
+"""One campaign: clients, the blows that fall on the platform meanwhile, and the check of its history."""
 
 from __future__ import annotations
 
 import io
+import random
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
-from itertools import cycle, islice
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
+import sqlalchemy as sa
 from PIL import Image
 
-from ops.faults.books import Audit, audit
-from ops.faults.changes import mount_disk, unmount_disk
-from ops.faults.faults import DATABASE, Fault, Outcome, strike
-from ops.faults.ledger import Ledger
+from ops.faults import records
+from ops.faults.blows import Database, Missed, Site, Strike, kinds
+from ops.faults.checker import Breach, check
+from ops.faults.clients import Clients, Team
+from ops.faults.disk import Disk
+from ops.faults.draw import Planned
+from ops.faults.history import History
+from ops.faults.proxy import DatabaseProxy
 from ops.faults.receiver import Receiver
 from ops.faults.rig import Rig
+from ops.load.teams import declare
+from ops.load.trace import Team as Declared
 from ops.services import Postgres
+from serve.jobs.artifacts import ArtifactStore
+from serve.jobs.database import open_database
+from serve.jobs.job import TERMINAL
+from serve.jobs.schema import jobs as job_rows
 
-Database = Literal["sqlite", "postgresql"]
+WINDOW = 12
+"""Jobs that are unfinished at once: more than are started, so that some wait."""
 
-WINDOW = 8
-"""Jobs that are unfinished at once."""
+TEAMS = ("press", "mill", "yard")
+
+SETTLED_WITHIN_S = 300.0
+RECOVERED_WITHIN_S = 420.0
+"""The machine may be shared."""
+
+LOOKS, LOOK_S = 4, 5.0
+"""At files that no row names, before they are a breach."""
+
+DISK = 3 << 30
+
+RETENTION_S = 300.0
+"""So that results expire while it runs; far above what a client takes to fetch its pictures."""
 
 SETTINGS = {
-    "CN_LEASE": "6",  # a silent dispatcher is missed soon
-    "CN_ROWS_IN_FLIGHT": "8",  # four jobs: fewer than are unfinished, so that some are queued
-    "CN_WEBHOOK_HOSTS": '["127.0.0.1"]',
+    "CN_RETENTION": f"{RETENTION_S:g}",
+    "CN_WEBHOOK_HOSTS": '["127.0.0.1"]',  # where the receivers are
 }
-"""Of the platform under test."""
+"""Of the platform under test; all others are the users' own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a blow.
+
+    Attributes:
+        took_s: Until it was over.
+        unfinished: Jobs that were under way when it fell.
+        recovery_s: From its end until the last of these had ended.
+        missed: Why there was nothing to strike.
+        failed: Why the platform did not come back.
+    """
+
+    planned: Planned
+    took_s: float
+    unfinished: int = 0
+    recovery_s: float = 0.0
+    missed: str = ""
+    failed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,84 +84,187 @@ class Campaign:
     """What one database went through.
 
     Attributes:
-        jobs: That were to be accepted.
-        refused: What the client gave up on before it was accepted.
+        seed: Of the blows and of what clients did.
+        accepted: Jobs that a client was told were.
+        ends: Of all jobs, by state.
+        starts: Of all jobs together; above their number by what blows had made again.
+        repeats: Calls of webhooks that a receiver could tell for repeats; allowed.
+        refused: What clients gave up on.
+        breaches: Of promises.
         seconds: In all.
     """
 
     database: Database
-    jobs: int
+    seed: int
     outcomes: Sequence[Outcome]
-    audit: Audit
+    accepted: int
+    ends: Mapping[str, int]
+    starts: int
+    repeats: int
     refused: Sequence[str]
+    breaches: Sequence[Breach]
     seconds: float
 
     @property
     def clean(self) -> bool:
-        """Every job was accepted, and the books balance."""
-        return self.audit.clean and self.audit.accepted == self.jobs
+        """The platform came back each time, clients got all that they asked for, and no promise was broken."""
+        failed = any(outcome.failed for outcome in self.outcomes)
+        return not (failed or self.breaches or self.refused) and self.accepted > 0
 
 
 def run(
     folder: Path,
     database: Database,
-    jobs: int,
-    kills: int,
-    faults: Sequence[Fault],
+    seed: int,
+    plan: Callable[[Mapping[str, Strike]], Sequence[Planned]],
+    disk: bool = True,
     say: Callable[[str], None] = lambda line: None,
 ) -> Campaign:
-    """Start a platform, keep it busy with `jobs` jobs, strike it `kills` times meanwhile, and audit the books.
+    """Start a platform, keep it busy, strike it, and check the history.
 
     Args:
         folder: For everything it stores.
         database: Where jobs are.
-        jobs: To have accepted.
-        kills: Faults in all, from `faults` over and over.
-        faults: What is broken; on PostgreSQL its own restart is one more, and `disk` one less where none can be filled.
-        say: Told of each fault.
+        seed: Of what clients do, and of victims that are drawn.
+        plan: Chooses blows from the kinds that can be had here.
+        disk: Whether it has a disk of its own, where one can be had; without, a power cut cannot.
+        say: Told of each blow.
     """
     began = time.monotonic()
-    server = Postgres() if database == "postgresql" else None
-    with server or nullcontext(), _disk(folder / "data" / "artifacts", faults, say) as faults:
-        url = server.url() if server else None
-        with (
-            Receiver() as receiver,
-            Rig(folder, url, SETTINGS) as rig,
-            Ledger(rig.url, rig.key, receiver.url, WINDOW, photograph()) as ledger,
-        ):
-            outcomes = []
-            for number, fault in enumerate(islice(cycle((*faults, DATABASE) if server else faults), kills)):
-                ledger.allow(jobs * (number + 1) // (kills + 1))  # each blow falls on a share of the jobs
-                outcome = strike(rig, fault, partial(_restart, server) if server else None)
-                outcomes.append(outcome)
-                say(
-                    f"{number + 1:3} {fault.kind:<11}{fault.moment:<10}{'' if outcome.hit else 'missed  '}"
-                    f"{outcome.unfinished} under way, {outcome.recovery_s:.1f} s"
-                )
-            ledger.allow(jobs)
-            ledger.finish()
-            books = audit(rig, ledger.entries, receiver)
-    return Campaign(database, jobs, outcomes, books, ledger.refused, time.monotonic() - began)
+    with ExitStack() as stack:
+        # A server ends with the thread that started it, so threads outlast what is started in them.
+        threads = stack.enter_context(ThreadPoolExecutor(16, thread_name_prefix="blow"))
+        site = stack.enter_context(_site(folder, database, seed, disk, say))
+        members, _ = declare(site.rig, [Declared(name, 1.0, 1.0 / len(TEAMS)) for name in TEAMS])
+        teams = [Team(one.team, members[one.team], one.url) for one in site.receivers]
+        urls = [site.rig.url, site.rig.second_api()]
+        clients = stack.enter_context(Clients(urls, teams, WINDOW, photograph(), seed))
+        outcomes = _strike(site, plan(kinds(database, site.disk is not None)), threads, say)
+        clients.finish()
+        history = _settled(site, clients, teams)
+    return Campaign(
+        database,
+        seed,
+        outcomes,
+        accepted=sum(submission.accepted for submission in history.submissions),
+        ends=Counter(job.state for job in history.jobs),
+        starts=sum(job.attempt for job in history.jobs),
+        repeats=sum(receiver.repeats for receiver in site.receivers),
+        refused=clients.refused,
+        breaches=check(history),
+        seconds=time.monotonic() - began,
+    )
 
 
 @contextmanager
-def _disk(folder: Path, faults: Sequence[Fault], say: Callable[[str], None]) -> Iterator[Sequence[Fault]]:
-    """The faults that can be had: to fill a disk takes one that is small, and a user who may mount it."""
-    if not any(fault.kind == "disk" for fault in faults):
-        yield faults
-    elif mount_disk(folder):
+def _site(folder: Path, database: Database, seed: int, disk: bool, say: Callable[[str], None]) -> Iterator[Site]:
+    """The platform with all that is around it."""
+    home = folder / "platform"
+    home.mkdir()
+    with ExitStack() as stack:
+        own: Disk | None = None
+        if disk and (why := Disk.possible()) is not None:
+            say(f"no power is cut and no disk is full: {why}")
+        elif disk:
+            own = stack.enter_context(Disk(home, DISK))
+            for entered in (folder, home):
+                entered.chmod(0o711)  # PostgreSQL's user must be able to
+        server = proxy = url = None
+        if database == "postgresql":
+            server = stack.enter_context(Postgres(durable=True, data=None if own is None else home / "postgresql"))
+            proxy = stack.enter_context(DatabaseProxy(server.folder))
+            url = proxy.url()
+        receivers = [stack.enter_context(Receiver(name)) for name in TEAMS]
+        rig = stack.enter_context(Rig(home, url, SETTINGS, reads=None if server is None else server.url()))
+        yield Site(rig, receivers, own, server, proxy, random.Random(seed))
+
+
+def _strike(
+    site: Site, planned: Sequence[Planned], threads: ThreadPoolExecutor, say: Callable[[str], None]
+) -> list[Outcome]:
+    """All blows at their times, whatever has become of the ones before; until the platform is over the last."""
+    began, never = time.monotonic(), threading.Event()
+    striking = []
+    for number, blow in enumerate(planned, start=1):
+        never.wait(max(0.0, began + blow.at_s - time.monotonic()))
+        striking.append(threads.submit(_blow, site, number, blow, say))
+    return [outcome.result() for outcome in striking]
+
+
+def _blow(site: Site, number: int, planned: Planned, say: Callable[[str], None]) -> Outcome:
+    strike = kinds("sqlite" if site.server is None else "postgresql", site.disk is not None)[planned.kind]
+    began = time.monotonic()
+    try:
+        unfinished = _unfinished(site)
+        strike(site)
+        took_s = time.monotonic() - began
+        outcome = Outcome(planned, took_s, len(unfinished), _recovery_s(site, unfinished))
+    except Missed as why:
+        outcome = Outcome(planned, time.monotonic() - began, missed=str(why))
+    except Exception as error:  # the others fall all the same, and this one is a line of the report
+        outcome = Outcome(planned, time.monotonic() - began, failed=repr(error))
+    took = f"{outcome.took_s:.1f} s, {outcome.unfinished} under way, over {outcome.recovery_s:.1f} s later"
+    say(f"{number:3} {planned.at_s:6.1f} s {planned.kind}: {outcome.failed or outcome.missed or took}")
+    return outcome
+
+
+def _unfinished(site: Site) -> set[str]:
+    """Jobs that are under way; read past the proxy, again while the server is away."""
+    query = sa.select(job_rows.c.id).where(job_rows.c.state.not_in(TERMINAL))
+    deadline = time.monotonic() + RECOVERED_WITHIN_S
+    while True:
         try:
-            yield faults
-        finally:
-            unmount_disk(folder)
-    else:
-        say("no disk is filled: only root may mount a small one")
-        yield [fault for fault in faults if fault.kind != "disk"]
+            with site.rig.reads.connect() as connection:
+                return set(connection.scalars(query))
+        except sa.exc.DBAPIError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
-def _restart(server: Postgres) -> None:
-    server.stop(crash=True)
-    server.start()
+def _recovery_s(site: Site, unfinished: set[str]) -> float:
+    """Seconds until the jobs have ended that were under way.
+
+    Raises:
+        RuntimeError: Some have not ended in time.
+    """
+    began, left = time.monotonic(), unfinished
+    while left := left & _unfinished(site):
+        if time.monotonic() - began > RECOVERED_WITHIN_S:
+            raise RuntimeError(f"{len(left)} jobs have not ended {RECOVERED_WITHIN_S:.0f} s after: {sorted(left)[:3]}")
+        time.sleep(0.5)
+    return time.monotonic() - began
+
+
+def _settled(site: Site, clients: Clients, teams: Sequence[Team]) -> History:
+    """The history, when all jobs have ended and all webhooks have come; what takes too long is a breach."""
+    accepted = {job for submission in clients.submissions for job in submission.jobs}
+    deadline = time.monotonic() + SETTLED_WITHIN_S
+    while time.monotonic() < deadline:
+        told = {job for receiver in site.receivers for job in receiver.told}
+        if not accepted - told and not _unfinished(site):
+            break
+        time.sleep(0.2)
+    for _ in range(LOOKS):
+        history = _history(site, clients, teams)
+        if not history.files.keys() - {file for job in history.jobs for file in job.files}:
+            break
+        time.sleep(LOOK_S)  # an attempt that was given up may be about to write
+    return history
+
+
+def _history(site: Site, clients: Clients, teams: Sequence[Team]) -> History:
+    artifacts = ArtifactStore.open(site.rig.artifacts.as_uri())
+    engine = open_database(site.rig.database_url)
+    try:
+        swept = records.tidy(engine, artifacts)
+    finally:
+        engine.dispose()
+    billed = records.bill(site.rig.url, {team.name: team.key for team in teams})
+    calls = [call for receiver in site.receivers for call in receiver.calls]
+    return records.read(
+        site.rig.reads, artifacts, clients.submissions, calls, billed, deleted=site.deleted, swept=swept
+    )
 
 
 def photograph() -> bytes:

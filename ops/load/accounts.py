@@ -1,4 +1,4 @@
-"""The books of a soak: what callers were told, against what the database has."""
+"""The books of a soak: what callers were told, and whether the history that they are part of is sound."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from ops.faults import records
+from ops.faults.checker import Breach, check
+from ops.faults.history import History, Submission
 from ops.faults.rig import Rig
 from ops.load.deeds import Deed
 from ops.load.driver import Run
-from ops.load.plan import Fault
+from ops.load.plan import KEYS, Fault
+from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.job import TERMINAL
 from serve.jobs.schema import jobs
 
@@ -27,8 +31,7 @@ class Books:
 
     Attributes:
         accepted: Jobs that a caller was told of.
-        lost: Of those, without a row or without an end.
-        doubled: Rows that share an Idempotency-Key with another.
+        breaches: Of promises, see `ops.faults.checker`.
         failed: Requests that ended otherwise than done, cancelled on demand or refused; with the reason.
         unexcused: Answers of 5xx, or none, that no kill explains.
         excused: How many were explained, by type.
@@ -40,8 +43,7 @@ class Books:
     done: int
     cancelled: int
     refused: int
-    lost: Sequence[str]
-    doubled: int
+    breaches: Sequence[Breach]
     failed: Sequence[str]
     unexcused: Sequence[str]
     excused: Mapping[str, int]
@@ -51,33 +53,22 @@ class Books:
 
     @property
     def clean(self) -> bool:
-        """Nothing lost, doubled or failed, and every missing answer explained."""
-        return not (self.lost or self.doubled or self.failed or self.unexcused or self.disorder or self.missing)
+        """No promise is broken, no request failed, and every missing answer is explained."""
+        return not (self.breaches or self.failed or self.unexcused or self.disorder or self.missing)
 
 
 def audit(rig: Rig, run: Run, deeds: Sequence[Deed]) -> Books:
     """Wait until everything has settled, and compare."""
     _settle(rig)
-    with rig.reads.connect() as connection:
-        states = {row.id: row.state for row in connection.execute(sa.select(jobs.c.id, jobs.c.state))}
-        keyed = sa.select(jobs.c.tenant, jobs.c.idempotency_key).where(jobs.c.idempotency_key.is_not(None))
-        times = Counter(tuple(row) for row in connection.execute(keyed))
-    accepted = [one for one in run.outcomes if one.job is not None]
-    lost = [
-        f"{one.job}: {states.get(str(one.job), 'no row')}"
-        for one in accepted
-        if states.get(str(one.job)) not in TERMINAL
-    ]
     failed = [one for one in run.outcomes if one.end in ("failed", "unfinished")]
     excused = [fault for fault in run.faults if is_excused(fault, deeds)]
     return Books(
         requests=len(run.plan.requests),
-        accepted=len(accepted),
+        accepted=sum(one.job is not None for one in run.outcomes),
         done=sum(one.end == "done" for one in run.outcomes),
         cancelled=sum(one.end == "cancelled" for one in run.outcomes),
         refused=sum(one.end in ("refused", "dropped") for one in run.outcomes),
-        lost=lost,
-        doubled=sum(count - 1 for count in times.values()),
+        breaches=check(history(rig, run)),
         failed=[f"request {one.number}, job {one.job}: {one.end} {one.reason}" for one in failed],
         unexcused=[f"{f.at:.1f} s  {f.call}: {f.what}" for f in run.faults if not is_excused(f, deeds)],
         excused=dict(Counter(fault.what for fault in excused).most_common()),
@@ -85,6 +76,24 @@ def audit(rig: Rig, run: Run, deeds: Sequence[Deed]) -> Books:
         disorder=sum(one.disorder for one in run.outcomes),
         missing=len(run.plan.requests) - len(run.outcomes),
     )
+
+
+def history(rig: Rig, run: Run) -> History:
+    """What callers asked for, and what the platform has, also of its other jobs: calibration and maps."""
+    submissions = [
+        Submission(
+            team=(request := run.plan.requests[one.number]).tenant,
+            key=None,
+            jobs=(one.job,),
+            accepted=True,
+            cancelled=one.end in ("cancelled", "unfinished"),
+            deadline=request.deadline_s is not None,
+        )
+        for one in run.outcomes
+        if one.job is not None
+    ]
+    billed = records.bill(run.plan.url, KEYS.validate_json(run.plan.keys.read_bytes()))
+    return records.read(rig.reads, ArtifactStore.open(rig.artifacts.as_uri()), submissions, (), billed, complete=False)
 
 
 def is_excused(fault: Fault, deeds: Sequence[Deed]) -> bool:

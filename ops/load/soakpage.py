@@ -53,15 +53,14 @@ def table(found: Soaked) -> Table:
     """The verdicts, for a terminal."""
     books = found.books
     drawn = Table(
-        "accepted", "done", "lost", "failed", "doubled", "5xx unexplained", "p99", "growing", title="soak"
+        "accepted", "done", "promises broken", "failed", "5xx unexplained", "p99", "growing", title="soak"
     )  # fmt: skip
     growing = ", ".join(f"{one.of} {one.what} {100 * one.share:+.1f} %" for one in found.leaks) or "nothing"
     drawn.add_row(
         str(books.accepted),
         str(books.done),
-        str(len(books.lost)),
+        str(len(books.breaches)),
         str(len(books.failed) + books.missing),
-        str(books.doubled),
         str(len(books.unexcused)),
         seconds(found.waits.p99),
         growing,

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
 from ops.faults import __main__ as module
-from ops.faults.books import Audit
-from ops.faults.faults import FAULTS, Outcome
-from ops.faults.run import Campaign
+from ops.faults.checker import Breach, Rule
+from ops.faults.draw import Planned
+from ops.faults.run import Campaign, Outcome
+
+KILLED = Planned(0.0, "kill sampler")
+OVER = Outcome(KILLED, 1.0, 3, 2.0)
 
 
-def faults(monkeypatch: pytest.MonkeyPatch, *arguments: str, **wrong: list[str]) -> Result:
+def faults(
+    monkeypatch: pytest.MonkeyPatch,
+    *arguments: str,
+    refused: Sequence[str] = (),
+    breaches: Sequence[Breach] = (),
+    outcome: Outcome = OVER,
+    accepted: int = 9,
+) -> Result:
     """All of it, where PostgreSQL does not survive."""
 
-    def run(folder: Path, database: Any, jobs: int, *_: object) -> Campaign:
+    def run(folder: Path, database: Any, seed: int, *_: object) -> Campaign:
         if database == "postgresql":
             raise RuntimeError("2 jobs have not ended")
-        refused = wrong.pop("refused", [])
-        audit = Audit(jobs - len(refused), jobs - len(refused), **wrong)
-        return Campaign(database, jobs, [Outcome(FAULTS[0], True, 1, 2.0)], audit, refused, 60.0)
+        return Campaign(database, seed, [outcome], accepted, {"succeeded": accepted}, 9, 0, refused, breaches, 60.0)
 
     monkeypatch.setattr(module, "run", run)
     app = typer.Typer()
@@ -32,16 +41,31 @@ def faults(monkeypatch: pytest.MonkeyPatch, *arguments: str, **wrong: list[str])
     return CliRunner().invoke(app, arguments)
 
 
-def test_clean_books_are_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sound_history_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     assert faults(monkeypatch, "--database", "sqlite").exit_code == 0
 
 
-@pytest.mark.parametrize("wrong", ["refused", "failed", "lost", "doubled", "unpaid"])
-def test_what_is_wrong_is_said_and_fails(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where nothing was accepted, so that nothing was owed."""
-    result = faults(monkeypatch, "--database", "sqlite", "--jobs", "1", **{wrong: ["key-0: why"]})
+def test_what_clients_gave_up_on_is_said_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = faults(monkeypatch, "--database", "sqlite", refused=["press, fault-0: why"])
     assert result.exit_code == 1
-    assert f"{wrong}: key-0: why" in result.output
+    assert "refused: press, fault-0: why" in result.output
+
+
+@pytest.mark.parametrize("rule", get_args(Rule))
+def test_a_broken_promise_is_said_and_fails(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = faults(monkeypatch, "--database", "sqlite", breaches=[Breach(rule, "job_1", "why")])
+    assert result.exit_code == 1
+    assert f"{rule}: job_1: why" in result.output
+
+
+def test_a_platform_that_does_not_come_back_is_said_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = faults(monkeypatch, "--database", "sqlite", outcome=Outcome(KILLED, 1.0, failed="not ready"))
+    assert result.exit_code == 1
+    assert "failed: kill sampler: not ready" in result.output
+
+
+def test_a_campaign_in_which_nothing_was_accepted_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert faults(monkeypatch, "--database", "sqlite", accepted=0).exit_code == 1
 
 
 def test_an_unknown_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,8 +73,18 @@ def test_an_unknown_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     assert result.exit_code == 2
 
 
-def test_a_campaign_is_kept_when_the_next_breaks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    result = faults(monkeypatch, "--json", str(tmp_path / "new" / "faults.json"))
+def test_a_campaign_is_kept_when_the_next_breaks_and_is_not_run_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    report = tmp_path / "new" / "faults.json"
+    result = faults(monkeypatch, "--json", str(report), "--seed", "5")
     assert isinstance(result.exception, RuntimeError)
-    assert [one["database"] for one in json.loads((tmp_path / "new" / "faults.json").read_text())] == ["sqlite"]
-    assert "sampler" in result.output
+    assert [(one["database"], one["seed"]) for one in json.loads(report.read_text())] == [("sqlite", 5)]
+    again = faults(monkeypatch, "--json", str(report), "--seed", "5", "--seeds", "2", "--database", "sqlite")
+    assert "sqlite, --seed 5: done before" in again.output
+    assert [one["seed"] for one in json.loads(report.read_text())] == [5, 6]
+
+
+def test_how_often_each_kind_struck_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = faults(monkeypatch, "--seed", "5", "--seeds", "2", "--database", "sqlite")
+    assert "kill sampler" in result.output.splitlines()[-2]

@@ -5,15 +5,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import sqlalchemy as sa
 
+from ops.faults.history import Sums
 from ops.load.accounts import Books, audit, is_excused
 from ops.load.deeds import Deed
 from ops.load.driver import Run
 from ops.load.plan import Fault, Outcome, Plan
-from serve.jobs.schema import jobs
+from ops.load.teams import write_keys
+from serve.jobs.database import open_database
+from serve.jobs.job import ModelVersion
+from serve.jobs.spec import JobSpec
+from serve.jobs.store import JobStore
 from tests.ops.load.conftest import outcome, request
 
+SPEC = JobSpec("a gear", "", (1,), steps=4, guidance=7.5, width=32, height=32)
+MODEL = ModelVersion("demo", "1", "sha256:1")
 DEEDS = [Deed(100.0, 110.0, "kill api"), Deed(300.0, 310.0, "promote")]
 
 
@@ -34,50 +40,63 @@ def test_only_a_kill_excuses_and_only_what_is_not_there(at: float, what: str, ex
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Iterator[Callable[..., Books]]:
-    """Audits outcomes against a database with these jobs: id, state and Idempotency-Key."""
-    engine = sa.create_engine(f"sqlite:///{tmp_path}/jobs.db")
-    jobs.create(engine)
-
-    def make(rows: list[tuple[str, str, str]], *outcomes: Outcome, requests: int = 1) -> Books:
-        fixed = {"tenant": "press", "spec": {}, "model_name": "m", "model_version": "1", "model_digest": "d"}
-        with engine.begin() as connection:
-            for job, state, key in rows:
-                values = fixed | {"id": job, "state": state, "idempotency_key": key, "max_attempts": 1, "created_at": 0}
-                connection.execute(sa.insert(jobs).values(values))
-        plan = Plan("test", "", tmp_path, tmp_path, [request(i) for i in range(requests)])
-        return audit(SimpleNamespace(reads=engine), Run(plan, list(outcomes)), DEEDS)  # type: ignore[arg-type]
-
-    yield make
+def store(tmp_path: Path) -> Iterator[JobStore]:
+    engine = open_database(f"sqlite:///{tmp_path}/jobs.db")
+    yield JobStore(engine)
     engine.dispose()
 
 
-def test_what_has_ended_is_in_order(books: Callable[..., Books]) -> None:
-    found = books([("job_1", "succeeded", "a")], outcome(job="job_1"))
+@pytest.fixture
+def books(store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Books]:
+    """Checks outcomes against the store."""
+    write_keys(tmp_path / "keys.json", {"press": "cn_a_b"})
+    monkeypatch.setattr("ops.load.accounts.records.bill", lambda url, keys: dict.fromkeys(keys, Sums()))
+
+    def make(*outcomes: Outcome, requests: int = 1) -> Books:
+        plan = Plan("test", "", tmp_path / "keys.json", tmp_path, [request(i) for i in range(requests)])
+        rig = SimpleNamespace(reads=store._reads, artifacts=tmp_path / "artifacts")
+        return audit(rig, Run(plan, list(outcomes)), DEEDS)  # type: ignore[arg-type]
+
+    return make
+
+
+def cancelled(store: JobStore) -> str:
+    """A job of `press` that was cancelled."""
+    job = store.submit("press", SPEC, MODEL)
+    store.request_cancel(job.id, "press")
+    return job.id
+
+
+def test_what_has_ended_is_in_order(store: JobStore, books: Callable[..., Books]) -> None:
+    found = books(outcome(job=cancelled(store), end="cancelled"))
     assert found.clean
-    assert (found.accepted, found.done) == (1, 1)
+    assert (found.accepted, found.cancelled) == (1, 1)
 
 
 def test_an_accepted_job_without_a_row_is_lost(books: Callable[..., Books]) -> None:
-    found = books([("job_1", "succeeded", "a")], outcome(job="job_2"))
-    assert found.lost == ["job_2: no row"]
+    assert list(map(str, books(outcome(job="job_2")).breaches)) == ["lost: job_2: accepted, and there is no row"]
 
 
-def test_a_job_without_an_end_is_lost(books: Callable[..., Books], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_its_caller_did_not_cancel_is_not_to_be_cancelled(
+    store: JobStore, books: Callable[..., Books]
+) -> None:
+    found = books(outcome(job=cancelled(store)))
+    assert [breach.rule for breach in found.breaches] == ["failed"]
+
+
+def test_a_job_of_no_caller_is_counted_all_the_same(
+    store: JobStore, books: Callable[..., Books], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ops.load.accounts.SETTLED_WITHIN_S", 0.0)
-    found = books([("job_1", "running", "a")], outcome(job="job_1", end="unfinished"))
-    assert found.lost == ["job_1: running"]
-    assert found.failed == ["request 0, job job_1: unfinished "]
+    job = store.submit("press", SPEC, MODEL).id
+    assert [str(breach) for breach in books().breaches] == [f"lost: {job}: no end: queued"]
 
 
-def test_two_jobs_of_one_key_are_one_too_many(books: Callable[..., Books]) -> None:
-    found = books([("job_1", "succeeded", "a"), ("job_2", "succeeded", "a")], outcome(job="job_1"))
-    assert found.doubled == 1
-
-
-def test_faults_are_told_apart_and_requests_nobody_told_of_are_counted(books: Callable[..., Books]) -> None:
+def test_faults_are_told_apart_and_requests_nobody_told_of_are_counted(
+    store: JobStore, books: Callable[..., Books]
+) -> None:
     faults = Fault(105.0, "POST /v1/jobs", "503 overloaded"), Fault(200.0, "POST /v1/jobs", "500 internal")
-    found = books([("job_1", "cancelled", "a")], outcome(job="job_1", end="cancelled", faults=faults), requests=2)
+    found = books(outcome(job=cancelled(store), end="cancelled", faults=faults), requests=2)
     assert found.excused == {"503 overloaded": 1}
     assert found.unexcused == ["200.0 s  POST /v1/jobs: 500 internal"]
     assert (found.cancelled, found.missing) == (1, 1)

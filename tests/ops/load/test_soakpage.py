@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ops.faults.checker import Breach
 from ops.load import soakpage
 from ops.load.accounts import Books
 from ops.load.deeds import Deed
@@ -14,7 +15,7 @@ from ops.load.leaks import handles, memory, stored
 from ops.load.soak import Soaked
 from tests.ops.load.test_leaks import samples
 
-BOOKS = Books(9, 8, 7, 1, 1, [], 0, [], [], {"ConnectionRefusedError": 2}, 3, 0, 0)
+BOOKS = Books(9, 8, 7, 1, 1, [], [], [], {"ConnectionRefusedError": 2}, 3, 0, 0)
 
 
 @pytest.fixture
@@ -55,8 +56,7 @@ def test_what_grows_is_told(soaked: Soaked) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"lost": ["job_1: no row"]},
-        {"doubled": 1},
+        {"breaches": [Breach("lost", "job_1", "no row")]},
         {"failed": ["request 1"]},
         {"unexcused": ["500"]},
         {"disorder": 1},
