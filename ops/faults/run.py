@@ -140,8 +140,10 @@ def run(
         urls = [site.rig.url, site.rig.second_api()]
         clients = stack.enter_context(Clients(urls, teams, WINDOW, photograph(), seed))
         outcomes = _strike(site, plan(kinds(database, site.disk is not None)), threads, say)
-        clients.finish()
-        history = _settled(site, clients, teams)
+        history = History()
+        if not any(outcome.failed for outcome in outcomes):  # otherwise clients would wait for what does not come
+            clients.finish()
+            history = _settled(site, clients, teams)
     return Campaign(
         database,
         seed,
