@@ -262,7 +262,6 @@ def _sums_are_what_was_made(of: _Indexed) -> Iterator[Breach]:
 
 
 def _files_are_what_rows_name(of: _Indexed) -> Iterator[Breach]:
-    named = {file for job in of.history.jobs for file in job.files}
     for job in of.history.jobs:
         for file in sorted(job.files):
             if file not in of.history.files:
@@ -270,7 +269,7 @@ def _files_are_what_rows_name(of: _Indexed) -> Iterator[Breach]:
             elif not of.history.files[file]:
                 yield Breach("files", job.id, f"{file} is damaged")
     if of.history.swept:
-        for file in sorted(of.history.files.keys() - named):
+        for file in sorted(of.history.unnamed):
             yield Breach("files", file, "stored, and no row names it")
 
 

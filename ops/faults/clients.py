@@ -148,13 +148,11 @@ class Clients:
             httpx.Client(base_url=url, headers=headers, timeout=CALL_S) as http,
         ):
             while (number := self._take()) is not None:
-                submission = OneJob(
-                    client, http, team, number, self._photograph, self._left, conduct(self._seed, number)
-                )
-                submission.make()
+                job = OneJob(client, http, team, number, self._photograph, self._left, conduct(self._seed, number))
+                job.make()
                 with self._lock:
-                    self.submissions += submission.told
-                    self.refused += submission.refused
+                    self.submissions += job.told
+                    self.refused += job.refused
 
 
 class OneJob:

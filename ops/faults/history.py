@@ -169,3 +169,8 @@ class History:
     taken: Mapping[str, Sums] = field(default_factory=dict)
     billed: Mapping[str, Sums] = field(default_factory=dict)
     deleted: frozenset[str] = frozenset()
+
+    @property
+    def unnamed(self) -> set[str]:
+        """Files that are stored and that no row names."""
+        return self.files.keys() - {file for job in self.jobs for file in job.files}

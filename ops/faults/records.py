@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -23,7 +23,7 @@ from ops.faults.history import (
 from serve.deployments.chores import SWEEPER, SWEEPER_TTL
 from serve.errors import NotFound
 from serve.jobs.artifacts import ArtifactStore
-from serve.jobs.job import JobResult
+from serve.jobs.job import TERMINAL, JobResult
 from serve.jobs.schema import condemned, deliveries, events, jobs, spent, usage
 from serve.jobs.spec import JobSpec
 from serve.jobs.store import JobStore
@@ -84,6 +84,12 @@ def read(
         billed=billed,
         deleted=frozenset(deleted),
     )
+
+
+def unfinished(engine: sa.Engine) -> set[str]:
+    """Ids of jobs that are under way."""
+    with engine.connect() as connection:
+        return set(connection.scalars(sa.select(jobs.c.id).where(jobs.c.state.not_in(TERMINAL))))
 
 
 def bill(url: str, keys: Mapping[str, str]) -> dict[str, Sums]:
@@ -164,8 +170,4 @@ async def _sound(artifacts: ArtifactStore, key: str) -> bool:
 def _billed(url: str, key: str) -> Sums:
     answer = httpx.get(f"{url}/v1/usage", headers={"Authorization": f"Bearer {key}"}, timeout=30)
     lines: Sequence[Mapping[str, Any]] = answer.raise_for_status().json()["usage"]
-    return Sums(*_totals(lines, ("jobs", "images", "steps", "gflop")))
-
-
-def _totals(lines: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Iterator[Any]:
-    return (sum(line[name] for line in lines) for name in names)
+    return Sums(**{name: sum(line[name] for line in lines) for name in ("jobs", "images", "steps", "gflop")})

@@ -32,8 +32,6 @@ from ops.load.trace import Team as Declared
 from ops.services import Postgres
 from serve.jobs.artifacts import ArtifactStore
 from serve.jobs.database import open_database
-from serve.jobs.job import TERMINAL
-from serve.jobs.schema import jobs as job_rows
 
 WINDOW = 12
 """Jobs that are unfinished at once: more than are started, so that some wait."""
@@ -139,7 +137,8 @@ def run(
         teams = [Team(one.team, members[one.team], one.url) for one in site.receivers]
         urls = [site.rig.url, site.rig.second_api()]
         clients = stack.enter_context(Clients(urls, teams, WINDOW, photograph(), seed))
-        outcomes = _strike(site, plan(kinds(database, site.disk is not None)), threads, say)
+        strikes = kinds(database, site.disk is not None)
+        outcomes = _strike(site, strikes, plan(strikes), threads, say)
         history = History()
         if not any(outcome.failed for outcome in outcomes):  # otherwise clients would wait for what does not come
             clients.finish()
@@ -182,19 +181,22 @@ def _site(folder: Path, database: Database, seed: int, disk: bool, say: Callable
 
 
 def _strike(
-    site: Site, planned: Sequence[Planned], threads: ThreadPoolExecutor, say: Callable[[str], None]
+    site: Site,
+    strikes: Mapping[str, Strike],
+    planned: Sequence[Planned],
+    threads: ThreadPoolExecutor,
+    say: Callable[[str], None],
 ) -> list[Outcome]:
     """All blows at their times, whatever has become of the ones before; until the platform is over the last."""
     began, never = time.monotonic(), threading.Event()
     striking = []
     for number, blow in enumerate(planned, start=1):
         never.wait(max(0.0, began + blow.at_s - time.monotonic()))
-        striking.append(threads.submit(_blow, site, number, blow, say))
+        striking.append(threads.submit(_blow, site, strikes[blow.kind], number, blow, say))
     return [outcome.result() for outcome in striking]
 
 
-def _blow(site: Site, number: int, planned: Planned, say: Callable[[str], None]) -> Outcome:
-    strike = kinds("sqlite" if site.server is None else "postgresql", site.disk is not None)[planned.kind]
+def _blow(site: Site, strike: Strike, number: int, planned: Planned, say: Callable[[str], None]) -> Outcome:
     began = time.monotonic()
     try:
         unfinished = _unfinished(site)
@@ -212,12 +214,10 @@ def _blow(site: Site, number: int, planned: Planned, say: Callable[[str], None])
 
 def _unfinished(site: Site) -> set[str]:
     """Jobs that are under way; read past the proxy, again while the server is away."""
-    query = sa.select(job_rows.c.id).where(job_rows.c.state.not_in(TERMINAL))
     deadline = time.monotonic() + RECOVERED_WITHIN_S
     while True:
         try:
-            with site.rig.reads.connect() as connection:
-                return set(connection.scalars(query))
+            return records.unfinished(site.rig.reads)
         except sa.exc.DBAPIError:
             if time.monotonic() > deadline:
                 raise
@@ -249,7 +249,7 @@ def _settled(site: Site, clients: Clients, teams: Sequence[Team]) -> History:
         time.sleep(0.2)
     for _ in range(LOOKS):
         history = _history(site, clients, teams)
-        if not history.files.keys() - {file for job in history.jobs for file in job.files}:
+        if not history.unnamed:
             break
         time.sleep(LOOK_S)  # an attempt that was given up may be about to write
     return history

@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-
 from ops.faults import records
 from ops.faults.checker import Breach, check
 from ops.faults.history import History, Submission
@@ -17,8 +15,6 @@ from ops.load.deeds import Deed
 from ops.load.driver import Run
 from ops.load.plan import KEYS, Fault
 from serve.jobs.artifacts import ArtifactStore
-from serve.jobs.job import TERMINAL
-from serve.jobs.schema import jobs
 
 SETTLED_WITHIN_S = 180.0
 EXCUSED_S = 15.0
@@ -106,10 +102,6 @@ def is_excused(fault: Fault, deeds: Sequence[Deed]) -> bool:
 
 def _settle(rig: Rig) -> None:
     """Until every job has ended; what takes too long is for the books to tell."""
-    waiting = sa.select(sa.func.count()).where(jobs.c.state.not_in(TERMINAL))
     deadline = time.monotonic() + SETTLED_WITHIN_S
-    while time.monotonic() < deadline:
-        with rig.reads.connect() as connection:
-            if not connection.scalar(waiting):
-                return
+    while time.monotonic() < deadline and records.unfinished(rig.reads):
         time.sleep(0.1)
