@@ -81,6 +81,7 @@ from serve.jobs.transitions import (
     record,
     succeed,
     tell_image,
+    written,
 )
 from serve.jobs.usage import Usage
 
@@ -458,6 +459,8 @@ class JobStore:
     def annotated(self, lease: Lease, made: Sequence[StoredMap]) -> None:
         """Record that the job's control maps are stored; they are kept as long as its result will be.
 
+        Again it changes nothing: whoever lost the answer may repeat it.
+
         Raises:
             ArtifactsSwept: They may be gone again: `retry`.
         """
@@ -465,11 +468,14 @@ class JobStore:
         with self._writes.begin() as connection:
             leased(connection, lease)
             hold(connection, lease.job.id, {control_map.key for control_map in made}, lease.mark)
-            record(connection, lease.job.id, "annotated", data, self._clock())
+            if not written(connection, lease, "annotated"):
+                record(connection, lease.job.id, "annotated", data, self._clock())
 
     @repeated
     def image_done(self, lease: Lease, index: int, image: StoredImage) -> None:
         """Record that image `index` of the job is stored; it is kept as long as its result will be.
+
+        Again it changes nothing: whoever lost the answer may repeat it.
 
         Raises:
             ArtifactsSwept: It may be gone again: `retry`.
@@ -477,7 +483,8 @@ class JobStore:
         with self._writes.begin() as connection:
             leased(connection, lease)
             hold(connection, lease.job.id, {image.key}, lease.mark)
-            tell_image(connection, lease.job.id, index, image, self._clock())
+            if index not in {event["index"] for event in written(connection, lease, "image")}:
+                tell_image(connection, lease.job.id, index, image, self._clock())
 
     @repeated
     def succeed(self, lease: Lease, result: JobResult, untold: Collection[int] = ()) -> None:

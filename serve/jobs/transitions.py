@@ -26,6 +26,12 @@ from serve.jobs.usage import record_usage
 _NOW = sa.bindparam("now", type_=sa.Float)
 _FIND = sa.select(jobs).where(jobs.c.id == sa.bindparam("job_id"))
 _RECORD = sa.insert(events)
+_STARTED = (
+    sa.select(sa.func.max(events.c.id)).where(events.c.job_id == sa.bindparam("job_id"), events.c.kind == "started")
+).scalar_subquery()
+_WRITTEN = sa.select(events.c.data).where(
+    events.c.job_id == sa.bindparam("job_id"), events.c.kind == sa.bindparam("what"), events.c.id > _STARTED
+)
 _END = (
     sa.update(jobs)
     .returning(*jobs.c)
@@ -107,6 +113,11 @@ def record(connection: sa.Connection, job_id: str, kind: EventKind, data: Mappin
     """Add an event to the outbox, and wake who waits for it when it is committed."""
     connection.execute(_RECORD, {"job_id": job_id, "kind": kind, "data": data, "at": now})
     notify(connection)
+
+
+def written(connection: sa.Connection, lease: Lease, kind: EventKind) -> Sequence[Mapping[str, Any]]:
+    """What the events of a kind say that this attempt wrote; a write is repeated where its answer was lost."""
+    return connection.scalars(_WRITTEN, {"job_id": lease.job.id, "what": kind}).all()
 
 
 def tell_image(connection: sa.Connection, job_id: str, index: int, image: StoredImage, now: float) -> None:

@@ -233,6 +233,22 @@ def test_a_stored_image_is_an_event(store, submit, claim_one):
     assert event.data == {"index": 1, "image": {"key": "demo/aa/b.png", "seed": 7, "width": 256, "height": 192}}
 
 
+def test_what_an_attempt_made_is_told_once_however_often_it_is_written(store, submit, claim_one, clock):
+    """Whoever lost the answer to a COMMIT writes again."""
+    job = submit()
+    for owner in "ab":
+        lease = claim_one(owner, lease_s=30)
+        for _ in range(2):
+            store.annotated(lease, RESULT.control_maps)
+            store.image_done(lease, 0, RESULT.images[0])
+            store.image_done(lease, 1, RESULT.images[0])
+        clock.advance(30)
+    assert kinds(store, job) == [
+        *("queued", "started", "annotated", "image", "image"),
+        *("queued", "started", "annotated", "image", "image"),
+    ]
+
+
 def test_an_image_that_was_not_told_is_told_before_the_end(store, submit, claim_one):
     submit()
     lease = claim_one()
