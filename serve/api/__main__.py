@@ -14,7 +14,7 @@ from serve.api.streams import Streams
 from serve.config import Settings, read_settings
 from serve.errors import OperatorError
 from serve.jobs.artifacts import ArtifactStore
-from serve.jobs.database import apart, open_database
+from serve.jobs.database import apart, reach_database
 from serve.jobs.signals import open_signals
 from serve.jobs.store import JobStore
 from serve.telemetry import ApiMetrics, Tracing, configure_logging
@@ -38,7 +38,7 @@ def run(settings: Settings) -> None:
         OperatorError: The database can't be used.
     """
     configure_logging(settings.log_level)
-    engine = open_database(settings.database_url)
+    engine = reach_database(settings.database_url)
     aside = apart(engine)
     signals = open_signals(engine)
     metrics = ApiMetrics()

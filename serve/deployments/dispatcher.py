@@ -41,7 +41,7 @@ from serve.deployments.outages import cause_of, pause_after, wait_out
 from serve.deployments.progress import ProgressWriter
 from serve.deployments.trials import Trials
 from serve.errors import JobFailed
-from serve.jobs.database import StoreUnavailable, open_database, tell_away
+from serve.jobs.database import StoreUnavailable, reach_database, tell_away
 from serve.jobs.retention import Kept
 from serve.jobs.signals import first, open_signals
 from serve.jobs.store import READY, JobStore, Lease, LeaseLost, ServedModel
@@ -80,7 +80,7 @@ class Dispatcher:
         self._sampler = sampler
         self._luck = random.random
         self._owner = f"dispatcher-{secrets.token_hex(6)}"
-        database = open_database(settings.database_url)
+        database = reach_database(settings.database_url)
         self._metrics = DispatcherMetrics(RayInstruments())
         self._tracing = Tracing("dispatcher", settings.otlp_endpoint)
         kept = Kept(settings.retention_jobs, settings.retention_usage, settings.retention_audit)

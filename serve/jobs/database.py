@@ -42,11 +42,16 @@ from serve.jobs.migrations import agree, upgrade
 P = ParamSpec("P")
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 BUSY_TIMEOUT_S = 10.0
 """How long a writer waits for the one before it."""
 
 RETRY_AFTER_S = 2.0
 """After which asking again makes sense while the store is away."""
+
+REACH_EVERY_S = 1.0
+"""Seconds between attempts to open a database whose server is away."""
 
 VICTIM_TRIES = 5
 """How often a transaction is tried that the database gives up for another one's sake."""
@@ -148,6 +153,22 @@ def open_database(url: str, clock: DatabaseClock | None = None) -> sa.Engine:
         engine.dispose()
         raise
     return engine
+
+
+def reach_database(url: str) -> sa.Engine:
+    """Open the database at `url` as soon as its server answers: for processes that end badly if they can't start.
+
+    Ray Serve gives a deployment up whose constructor failed three times, and `cnserve up` a program.
+
+    Raises:
+        WrongDatabase, SchemaMismatch, DatabaseDamaged: As `open_database`.
+    """
+    while True:
+        try:
+            return open_database(url)
+        except StoreUnavailable as error:
+            tell_away(log, error)
+        time.sleep(REACH_EVERY_S)
 
 
 def read_database(url: str) -> sa.Engine:

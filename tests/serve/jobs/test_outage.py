@@ -5,7 +5,9 @@ from __future__ import annotations
 import pickle
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -15,7 +17,7 @@ from ops.services import Missing, Postgres
 from serve.errors import Overloaded, ServeError
 from serve.jobs import database, migrations
 from serve.jobs import store as store_module
-from serve.jobs.database import StoreUnavailable, durable, open_database
+from serve.jobs.database import StoreUnavailable, durable, open_database, reach_database
 from serve.jobs.quotas import Quota
 from serve.jobs.schema import jobs, locks, turns
 from serve.jobs.store import JobResult, JobStore, LeaseLost
@@ -61,6 +63,20 @@ def test_a_stopped_server_is_told_and_a_started_one_is_found_again(server, postg
             call()
     server.start()
     assert postgres_store.get(job.id) == job
+
+
+def test_a_process_that_starts_meanwhile_waits_for_it(server, caplog, monkeypatch):
+    """Ray Serve gives a dispatcher up after three constructors that failed, and with it all that `cnserve up` runs."""
+    monkeypatch.setattr(database, "REACH_EVERY_S", 0.05)
+    server.stop()
+    with ThreadPoolExecutor(1) as thread:
+        reached = thread.submit(reach_database, server.url())
+        while len(caplog.records) < 5:
+            time.sleep(0.01)
+        assert not reached.done()
+        server.start()
+        reached.result(timeout=30).dispose()
+    assert "the store is away" in caplog.messages
 
 
 def test_a_crash_loses_nothing_that_was_accepted(server, postgres_store, spec, model):
