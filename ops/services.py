@@ -217,6 +217,11 @@ class Azurite:
         how = {"x-ms-lease-action": "acquire", "x-ms-lease-duration": "-1"}
         self._put(f"{container}/{blob}", {"comp": "lease"}, how)
 
+    def release(self, container: str, blob: str) -> None:
+        """Let others delete it again."""
+        how = {"x-ms-lease-action": "break", "x-ms-lease-break-period": "0"}
+        self._put(f"{container}/{blob}", {"comp": "lease"}, how)
+
     def _put(self, path: str, query: dict[str, str], headers: dict[str, str]) -> None:
         """A request with the Shared Key authorization of the blob service's REST API."""
         headers |= {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2021-08-06"}

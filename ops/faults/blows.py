@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
 import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import httpx
+
 from ops.faults import changes
 from ops.faults.disk import Disk
-from ops.faults.proxy import DatabaseProxy
+from ops.faults.proxy import BlobProxy, DatabaseProxy
 from ops.faults.receiver import Conduct, Receiver
 from ops.faults.rig import Rig
-from ops.services import Postgres
+from ops.faults.wall import WallClock
+from ops.services import Azurite, Postgres
 from serve.config import JOBS, MLFLOW
 from serve.errors import OperatorError
+from serve.jobs.artifacts import ArtifactStore
 
 Database = Literal["sqlite", "postgresql"]
 
@@ -47,9 +53,30 @@ COMMITS = 3
 SLOW_S = 0.05
 """Of each statement."""
 
+BLOBS_SLOW_S = 0.3
+"""Of each piece of a request to the blob service."""
+
+STEPS_S = (-86_400.0, -3_600.0, 3_600.0, 86_400.0)
+"""By which a wall clock is wrong for a while."""
+
 
 class Missed(RuntimeError):
     """There was nothing to strike: why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blobs:
+    """A blob service that artifacts are in, and the proxy before it."""
+
+    service: Azurite
+    proxy: BlobProxy
+    container: str = "artifacts"
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """For a platform whose artifacts come here, by way of the proxy."""
+        options = {**self.service.options, "endpoint": f"http://127.0.0.1:{self.proxy.port}/{self.service.account}"}
+        return {"CN_ARTIFACTS": f"az://{self.container}", "CN_ARTIFACTS_OPTIONS": json.dumps(options)}
 
 
 @dataclass(slots=True)
@@ -59,9 +86,11 @@ class Site:
     Attributes:
         rig: The platform.
         receivers: Of all teams' webhooks.
+        clock: Wall clock of its processes but a second api's.
         disk: That everything is stored on; none where it cannot be had.
         server: None where the database is SQLite.
         proxy: Between the platform and the server.
+        blobs: None where artifacts are in a folder.
         luck: Of the campaign.
         deleted: Digests of versions that were deleted from the registry.
         whole: Held by who takes the whole platform down, and brings it back.
@@ -70,34 +99,44 @@ class Site:
 
     rig: Rig
     receivers: Sequence[Receiver]
+    clock: WallClock
     disk: Disk | None
     server: Postgres | None
     proxy: DatabaseProxy | None
+    blobs: Blobs | None
     luck: random.Random
     deleted: set[str] = field(default_factory=set)
     whole: threading.Lock = field(default_factory=threading.Lock)
     serving: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def artifacts(self) -> ArtifactStore:
+        """The platform's, past the proxy."""
+        if self.blobs is None:
+            return ArtifactStore.open(self.rig.artifacts.as_uri())
+        return ArtifactStore.open(f"az://{self.blobs.container}", self.blobs.service.options)
+
 
 Strike = Callable[[Site], None]
 
 
-def kinds(database: Database, disk: bool) -> Mapping[str, Strike]:
+def kinds(database: Database, disk: bool, blobs: bool = False) -> Mapping[str, Strike]:
     """What can be struck.
 
     Args:
         database: Of the platform.
         disk: Whether it has a disk of its own.
+        blobs: Whether its artifacts are in a blob service.
     """
     own = POSTGRESQL if database == "postgresql" else SQLITE
-    return {**PROCESSES, **CHANGES, **own, **(DISK if disk else {})}
+    return {**PROCESSES, **CHANGES, **own, **(DISK if disk else {}), **(BLOBS if blobs else {})}
 
 
-def severe(database: Database, disk: bool) -> Sequence[str]:
-    """Kinds whose pairs are struck at once."""
+def severe(kinds: Collection[str]) -> Sequence[str]:
+    """Of some kinds, those whose pairs are struck at once."""
     found = ("power cut", "database away", "kill dispatcher", "file that cannot be deleted")
-    last = "database failover" if database == "postgresql" else "pause dispatcher"
-    return [kind for kind in (*found, last) if kind in kinds(database, disk)]
+    last = "database failover" if "database failover" in kinds else "pause dispatcher"
+    return [kind for kind in (*found, last) if kind in kinds]
 
 
 # Processes.
@@ -192,12 +231,19 @@ def _receivers(conduct: Conduct, site: Site) -> None:
         receiver.conduct = "answer"
 
 
+def _clock_set(site: Site) -> None:
+    site.clock.set(site.luck.choice(STEPS_S))
+    time.sleep(AWAY_S)
+    site.clock.set(0.0)
+
+
 CHANGES: Mapping[str, Strike] = {
     "promotion": _do(lambda site: changes.promote(site.rig)),
     "promotion during a promotion": _do(_promote_twice),
     "redeployment": _do(lambda site: changes.redeploy(site.rig)),
     "version deleted": _do(_delete_version),
     "registry away": _registry_away,
+    "wall clock set": _clock_set,
     "receivers hang": partial(_receivers, "hang"),
     "receivers refuse": partial(_receivers, "refuse"),
     "receivers answer late": partial(_receivers, "late"),
@@ -307,19 +353,68 @@ def _full(site: Site) -> None:
             site.server.start()
 
 
-def _frozen(site: Site) -> None:
+def _undeletable(keep: Callable[[Site], contextlib.AbstractContextManager[None]], site: Site) -> None:
     for _ in range(DRAWS):
-        files = sorted(site.rig.artifacts.glob("*/*/*.png"))
-        with contextlib.suppress(RuntimeError, IndexError):  # it went meanwhile, or there is none yet
-            with _disk(site).freeze_file(site.luck.choice(files)):
+        # It went meanwhile, or there is none yet.
+        with contextlib.suppress(RuntimeError, IndexError, httpx.HTTPStatusError):
+            with keep(site):
                 time.sleep(FROZEN_S)
             return
         time.sleep(1.0)
     raise Missed("no artifact is there to be kept")
 
 
+@contextmanager
+def _frozen(site: Site) -> Iterator[None]:
+    files = sorted(site.rig.artifacts.glob("*/*/*.png"))
+    with _disk(site).freeze_file(site.luck.choice(files)):
+        yield
+
+
 DISK: Mapping[str, Strike] = {
     "power cut": _power_cut,
     "disk full": _full,
-    "file that cannot be deleted": _frozen,
+    "file that cannot be deleted": partial(_undeletable, _frozen),
+}
+
+
+# The blob service.
+
+
+def _blobs(site: Site) -> Blobs:
+    assert site.blobs is not None
+    return site.blobs
+
+
+def _blobs_away(site: Site) -> None:
+    _blobs(site).proxy.away = True
+    _blobs(site).proxy.cut()
+    time.sleep(AWAY_S)
+    _blobs(site).proxy.away = False
+
+
+def _blobs_slow(site: Site) -> None:
+    _blobs(site).proxy.delay_s = BLOBS_SLOW_S
+    time.sleep(SHORTLY_S)
+    _blobs(site).proxy.delay_s = 0.0
+
+
+@contextmanager
+def _leased(site: Site) -> Iterator[None]:
+    async def listed() -> list[str]:
+        return [one.key async for found in site.artifacts.list() for one in found]
+
+    blobs, key = _blobs(site), site.luck.choice(sorted(asyncio.run(listed())))
+    blobs.service.lease(blobs.container, key)
+    try:
+        yield
+    finally:
+        blobs.service.release(blobs.container, key)
+
+
+BLOBS: Mapping[str, Strike] = {
+    "artifacts away": _blobs_away,
+    "artifacts slow": _blobs_slow,
+    "artifacts cut off": lambda site: _blobs(site).proxy.cut(),
+    "file that cannot be deleted": partial(_undeletable, _leased),
 }

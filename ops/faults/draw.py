@@ -37,7 +37,7 @@ class Planned:
     kind: str
 
 
-def draw(seed: int, kinds: Sequence[str], severe: Sequence[str], blows: int) -> list[Planned]:
+def draw(seed: int, kinds: Sequence[str], severe: Sequence[str], blows: int, calm_s: float = 0.0) -> list[Planned]:
     """The blows of one campaign, in the order of their times.
 
     Args:
@@ -45,6 +45,7 @@ def draw(seed: int, kinds: Sequence[str], severe: Sequence[str], blows: int) -> 
         kinds: All that there are.
         severe: Of these, whose pairs are struck at once.
         blows: At least so many; more where a round would not have everything otherwise.
+        calm_s: More between two that are not struck at once.
     """
     luck = random.Random(seed)
     pairs = list(combinations(severe, 2))
@@ -59,7 +60,7 @@ def draw(seed: int, kinds: Sequence[str], severe: Sequence[str], blows: int) -> 
     at_s = 0.0
     for group in groups:
         planned += [Planned(at_s, kind) for kind in group]
-        at_s += luck.uniform(*(NEAR_S if luck.random() < NEAR else FAR_S))
+        at_s += calm_s + luck.uniform(*(NEAR_S if luck.random() < NEAR else FAR_S))
     return planned
 
 

@@ -48,6 +48,7 @@ class Rig:
         database: SQLAlchemy URL; SQLite in the folder when absent.
         settings: More `CN_*` variables.
         reads: URL by which the campaign itself looks at the database; the platform's when absent.
+        modules: Folders whose Python modules go before all others: of the code that runs.
     """
 
     def __init__(
@@ -56,22 +57,23 @@ class Rig:
         database: str | None = None,
         settings: Mapping[str, str] | None = None,
         reads: str | None = None,
+        modules: Sequence[Path] = (ROOT,),
     ) -> None:
         self.folder = folder
         self.database_url = database or f"sqlite:///{folder / 'data' / 'jobs.db'}"
         self._reads_url = reads or self.database_url
         self.port, self.metrics_port = free_ports(2)
         # Neither `CN_*` of the one who calls nor a `.env` where that is are meant for this platform, so it runs in its
-        # own folder; its code is this checkout's all the same.
+        # own folder; its code is this checkout's all the same, unless another is given.
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("CN_")} | {
-            "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+            "PYTHONPATH": os.pathsep.join(filter(None, (*map(str, modules), os.environ.get("PYTHONPATH")))),
             "CN_DATA_DIR": str(folder / "data"),
             "CN_DATABASE": self.database_url,
             "CN_PORT": str(self.port),
             "CN_METRICS_PORT": str(self.metrics_port),
             **(settings or {}),
         }
-        self._further: list[tuple[int, int]] = []  # ports of further apis, and of their metrics
+        self._further: list[Mapping[str, str]] = []  # variables of further apis
         self._up: subprocess.Popen[bytes] | None = None
         self._apis: list[subprocess.Popen[bytes]] = []
         self._reads: sa.Engine | None = None
@@ -84,7 +86,7 @@ class Rig:
     @property
     def urls(self) -> Sequence[str]:
         """Of all apis."""
-        return [self.url, *(f"http://127.0.0.1:{port}" for port, _ in self._further)]
+        return [self.url, *(f"http://127.0.0.1:{variables['CN_PORT']}" for variables in self._further)]
 
     @property
     def key(self) -> str:
@@ -125,14 +127,17 @@ class Rig:
             RuntimeError: It did not become ready; with what it said.
         """
         self._up = self._start(self.log, [_cnserve(), "up"])
-        for ports in self._further:
-            self._start_api(*ports)
+        for variables in self._further:
+            self._start_api(variables)
         self.wait_until_ready()
 
-    def second_api(self) -> str:
+    def second_api(self, variables: Mapping[str, str] | None = None) -> str:
         """Start one more api on ports of its own, as a second replica in a cluster, and wait until it is ready.
 
         It is the platform's from then on: what ends is started again, and `start` starts it, too.
+
+        Args:
+            variables: Of its environment alone.
 
         Returns:
             Its URL.
@@ -141,15 +146,14 @@ class Rig:
             RuntimeError: It did not become ready.
         """
         port, metrics_port = free_ports(2)
-        self._further.append((port, metrics_port))
-        self._start_api(port, metrics_port)
+        self._further.append({"CN_PORT": str(port), "CN_METRICS_PORT": str(metrics_port), **(variables or {})})
+        self._start_api(self._further[-1])
         self.wait_until_ready()
         return self.urls[-1]
 
-    def _start_api(self, port: int, metrics_port: int) -> None:
+    def _start_api(self, variables: Mapping[str, str]) -> None:
         command = ["sh", "-c", *AGAIN, sys.executable, "-m", "serve.api"]
-        ports = {"CN_PORT": str(port), "CN_METRICS_PORT": str(metrics_port)}
-        self._apis.append(self._start(self.folder / f"api-{port}.log", command, ports))
+        self._apis.append(self._start(self.folder / f"api-{variables['CN_PORT']}.log", command, variables))
 
     def _start(
         self, log: Path, command: Sequence[str], variables: Mapping[str, str] | None = None

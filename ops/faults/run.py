@@ -18,19 +18,19 @@ import sqlalchemy as sa
 from PIL import Image
 
 from ops.faults import records
-from ops.faults.blows import Database, Missed, Site, Strike, kinds
+from ops.faults.blows import Blobs, Database, Missed, Site, Strike, kinds
 from ops.faults.checker import Breach, check
 from ops.faults.clients import Clients, Team
 from ops.faults.disk import Disk
 from ops.faults.draw import Planned
 from ops.faults.history import History
-from ops.faults.proxy import DatabaseProxy
+from ops.faults.proxy import BlobProxy, DatabaseProxy
 from ops.faults.receiver import Receiver
-from ops.faults.rig import Rig
+from ops.faults.rig import ROOT, Rig
+from ops.faults.wall import MODULES, WallClock, before_midnight_s
 from ops.load.teams import declare
 from ops.load.trace import Team as Declared
-from ops.services import Postgres
-from serve.jobs.artifacts import ArtifactStore
+from ops.services import Azurite, Missing, Postgres
 from serve.jobs.database import open_database
 
 WINDOW = 12
@@ -49,6 +49,12 @@ DISK = 3 << 30
 
 RETENTION_S = 300.0
 """So that results expire while it runs; far above what a client takes to fetch its pictures."""
+
+MIDNIGHT_AFTER_S = 150.0
+"""From before the platform starts: the day ends, in UTC, while blows fall."""
+
+SKEW_S = -420.0
+"""Of the second api's wall clock."""
 
 SETTINGS = {
     "CN_RETENTION": f"{RETENTION_S:g}",
@@ -116,6 +122,8 @@ def run(
     seed: int,
     plan: Callable[[Mapping[str, Strike]], Sequence[Planned]],
     disk: bool = True,
+    blobs: bool = True,
+    code: Path = ROOT,
     say: Callable[[str], None] = lambda line: None,
 ) -> Campaign:
     """Start a platform, keep it busy, strike it, and check the history.
@@ -126,18 +134,21 @@ def run(
         seed: Of what clients do, and of victims that are drawn.
         plan: Chooses blows from the kinds that can be had here.
         disk: Whether it has a disk of its own, where one can be had; without, a power cut cannot.
+        blobs: Whether its artifacts are in a blob service, where one can be had and the database is a server, too.
+        code: Checkout whose platform is run.
         say: Told of each blow.
     """
     began = time.monotonic()
     with ExitStack() as stack:
         # A server ends with the thread that started it, so threads outlast what is started in them.
         threads = stack.enter_context(ThreadPoolExecutor(16, thread_name_prefix="blow"))
-        site = stack.enter_context(_site(folder, database, seed, disk, say))
+        site = stack.enter_context(_site(folder, database, seed, disk, blobs, code, say))
         members, _ = declare(site.rig, [Declared(name, 1.0, 1.0 / len(TEAMS)) for name in TEAMS])
         teams = [Team(one.team, members[one.team], one.url) for one in site.receivers]
-        urls = [site.rig.url, site.rig.second_api()]
+        skewed = WallClock(folder / "skewed clock", SKEW_S)
+        urls = [site.rig.url, site.rig.second_api(skewed.variables)]
         clients = stack.enter_context(Clients(urls, teams, WINDOW, photograph(), seed))
-        strikes = kinds(database, site.disk is not None)
+        strikes = kinds(database, site.disk is not None, site.blobs is not None)
         outcomes = _strike(site, strikes, plan(strikes), threads, say)
         history = History()
         if not any(outcome.failed for outcome in outcomes):  # otherwise clients would wait for what does not come
@@ -158,7 +169,9 @@ def run(
 
 
 @contextmanager
-def _site(folder: Path, database: Database, seed: int, disk: bool, say: Callable[[str], None]) -> Iterator[Site]:
+def _site(
+    folder: Path, database: Database, seed: int, disk: bool, blobs: bool, code: Path, say: Callable[[str], None]
+) -> Iterator[Site]:
     """The platform with all that is around it."""
     home = folder / "platform"
     home.mkdir()
@@ -170,14 +183,32 @@ def _site(folder: Path, database: Database, seed: int, disk: bool, say: Callable
             own = stack.enter_context(Disk(home, DISK))
             for entered in (folder, home):
                 entered.chmod(0o711)  # PostgreSQL's user must be able to
-        server = proxy = url = None
+        ahead_s = before_midnight_s(MIDNIGHT_AFTER_S)
+        clock = WallClock(folder / "clock", ahead_s)
+        server = proxy = url = stored = None
         if database == "postgresql":
-            server = stack.enter_context(Postgres(durable=True, data=None if own is None else home / "postgresql"))
+            data = None if own is None else home / "postgresql"
+            server = stack.enter_context(Postgres(durable=True, data=data, clock_offset_s=ahead_s))
             proxy = stack.enter_context(DatabaseProxy(server.folder))
             url = proxy.url()
+            stored = _blobs(stack, say) if blobs else None
         receivers = [stack.enter_context(Receiver(name)) for name in TEAMS]
-        rig = stack.enter_context(Rig(home, url, SETTINGS, reads=None if server is None else server.url()))
-        yield Site(rig, receivers, own, server, proxy, random.Random(seed))
+        settings = {**SETTINGS, **clock.variables, **({} if stored is None else stored.settings)}
+        reads = None if server is None else server.url()
+        rig = stack.enter_context(Rig(home, url, settings, reads=reads, modules=(MODULES, code)))
+        yield Site(rig, receivers, clock, own, server, proxy, stored, random.Random(seed))
+
+
+def _blobs(stack: ExitStack, say: Callable[[str], None]) -> Blobs | None:
+    """A blob service with nothing in it, where one can be had."""
+    try:
+        service = stack.enter_context(Azurite())
+    except Missing as missing:
+        say(f"artifacts are in a folder: {missing}")
+        return None
+    blobs = Blobs(service, stack.enter_context(BlobProxy(service.port)))
+    service.make_container(blobs.container)
+    return blobs
 
 
 def _strike(
@@ -256,7 +287,7 @@ def _settled(site: Site, clients: Clients, teams: Sequence[Team]) -> History:
 
 
 def _history(site: Site, clients: Clients, teams: Sequence[Team]) -> History:
-    artifacts = ArtifactStore.open(site.rig.artifacts.as_uri())
+    artifacts = site.artifacts
     engine = open_database(site.rig.database_url)
     try:
         swept = records.tidy(engine, artifacts)

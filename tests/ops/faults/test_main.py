@@ -88,3 +88,16 @@ def test_a_campaign_is_kept_when_the_next_breaks_and_is_not_run_again(
 def test_how_often_each_kind_struck_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     result = faults(monkeypatch, "--seed", "5", "--seeds", "2", "--database", "sqlite")
     assert "kill sampler" in result.output.splitlines()[-2]
+
+
+def test_campaigns_go_on_until_their_hours_are_over_also_where_some_were_run_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    report = str(tmp_path / "faults.json")
+    arguments = ("--database", "sqlite", "--seed", "5", "--json", report)
+    assert faults(monkeypatch, *arguments, "--hours", "0.04").output.count("--seed") == 2 * 3  # a minute each
+    more = faults(monkeypatch, *arguments, "--hours", "0.06").output
+    assert "sqlite, --seed 7: done before" in more
+    assert "sqlite, --seed 8" in more
+    assert "4 campaigns, 36 accepted jobs, 0 breaches" in more
+    assert "--seed 9" not in more

@@ -6,16 +6,18 @@ import asyncio
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import psycopg
 import pytest
 import sqlalchemy as sa
 
-from ops.faults.proxy import ENCRYPTION, READ_BYTES, SOCKET, DatabaseProxy
+from ops.faults.proxy import ENCRYPTION, READ_BYTES, SOCKET, BlobProxy, DatabaseProxy
 from ops.services import Postgres
 
 
@@ -203,3 +205,55 @@ def test_nothing_is_left_at_its_end(postgres: Postgres) -> None:
     with closing(connection), pytest.raises(psycopg.OperationalError):
         connection.execute("SELECT 1")
     assert not proxy.folder.exists()
+
+
+class Echo(BaseRequestHandler):
+    def handle(self) -> None:
+        while data := self.request.recv(READ_BYTES):
+            self.request.sendall(data)
+
+
+@pytest.fixture
+def blobs() -> Iterator[BlobProxy]:
+    """Before a server that says what it is told."""
+    with ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with BlobProxy(server.server_address[1]) as proxy:
+            yield proxy
+        server.shutdown()
+
+
+def echo(connection: socket.socket, word: bytes) -> bytes:
+    """What comes back; nothing where the connection was cut."""
+    try:
+        connection.sendall(word)
+        return connection.recv(READ_BYTES)
+    except ConnectionError:
+        return b""
+
+
+def test_a_blob_service_is_reached(blobs: BlobProxy) -> None:
+    with socket.create_connection(("127.0.0.1", blobs.port)) as connection:
+        assert echo(connection, b"word") == b"word"
+
+
+def test_a_blob_service_that_is_away_cuts_off_who_comes_and_who_is_there(blobs: BlobProxy) -> None:
+    with socket.create_connection(("127.0.0.1", blobs.port)) as there:
+        assert echo(there, b"word") == b"word"
+        blobs.away = True
+        blobs.cut()
+        assert echo(there, b"word") == b""
+    with socket.create_connection(("127.0.0.1", blobs.port)) as new:
+        assert echo(new, b"word") == b""
+    blobs.away = False
+    with socket.create_connection(("127.0.0.1", blobs.port)) as back:
+        assert echo(back, b"word") == b"word"
+
+
+def test_a_slow_blob_service_gets_requests_late(blobs: BlobProxy) -> None:
+    blobs.delay_s = 0.2
+    with socket.create_connection(("127.0.0.1", blobs.port)) as connection:
+        began = time.monotonic()
+        assert echo(connection, b"word") == b"word"
+        assert time.monotonic() - began >= 0.2
