@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from controlnet import __version__
-from controlnet.annotators import ANNOTATORS, find, fit, make_map, namesake, natural_resolution
+from controlnet.annotators import ANNOTATORS, find, make_map, namesake, size_to_sample
 from controlnet.annotators.annotator import Picture
 from controlnet.architecture import Architecture
 from controlnet.bundle import (
@@ -620,16 +620,9 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _size(pictures: Sequence[tuple[Picture, bool]], resolution: int | None, manifest: Manifest) -> tuple[int, int]:
     """Height and width to sample at, by the API's rule; pictures with whether they are maps already."""
-    native, multiple = manifest.native_size, manifest.architecture.multiple
-    if not pictures and resolution is None:
-        return native.height, native.width
-    (height, width), ready = (native.height, native.width), False
-    if pictures:
-        (height, width), ready = pictures[0][0].shape[:2], pictures[0][1]
-    short = resolution or min(native.height, native.width)
-    if ready and resolution is None:
-        short = natural_resolution(height, width, short, multiple)
-    return fit(height, width, short, multiple=multiple)
+    native = manifest.native_size
+    shape, is_map = (pictures[0][0].shape[:2], pictures[0][1]) if pictures else (None, False)
+    return size_to_sample(shape, is_map, resolution, (native.height, native.width), manifest.architecture.multiple)
 
 
 def _writable(output: Path) -> None:

@@ -89,7 +89,7 @@ def measure(path: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            return (height, width) if _orientation(image) in _ON_ITS_SIDE else (width, height)
+            return (height, width) if on_its_side(image) else (width, height)
     except UnidentifiedImageError as error:
         raise ValueError(f"{path}: This is not a picture of a known kind.") from error
     except OSError as error:
@@ -145,6 +145,11 @@ def decode(data: bytes, max_pixels: int, *, own: bool = False, is_map: bool = Fa
     except Exception:
         raise PictureError("invalid", "The picture could not be decoded: it is damaged or cut short.") from None
     return upright if turn is None else upright.transpose(turn)
+
+
+def on_its_side(image: Image.Image) -> bool:
+    """Whether the EXIF orientation swaps width and height."""
+    return _orientation(image) in _ON_ITS_SIDE
 
 
 def _orientation(image: Image.Image) -> int:

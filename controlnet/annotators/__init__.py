@@ -5,7 +5,7 @@ size, and are pure: equal inputs, equal maps.
 """
 
 from controlnet.annotators.annotator import Annotator, Parameter
-from controlnet.annotators.image import fit, natural_resolution, resize, to_rgb
+from controlnet.annotators.image import fit, resize, size_to_sample, to_rgb
 from controlnet.annotators.maps import make_map
 from controlnet.annotators.registry import ANNOTATORS, find, namesake
 
@@ -17,7 +17,7 @@ __all__ = [
     "fit",
     "make_map",
     "namesake",
-    "natural_resolution",
     "resize",
+    "size_to_sample",
     "to_rgb",
 ]

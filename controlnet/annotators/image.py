@@ -84,6 +84,41 @@ def fit(
     return h, w
 
 
+def size_to_sample(
+    picture: tuple[int, int] | None,
+    is_map: bool,
+    resolution: int | None,
+    native: tuple[int, int],
+    multiple: int,
+    max_pixels: int = MAX_PIXELS,
+    max_aspect: float = MAX_ASPECT,
+) -> tuple[int, int]:
+    """The size to sample at where width and height are not given: the first picture's, `fit` to the model.
+
+    Args:
+        picture: (height, width) of the first picture, if there is one.
+        is_map: Whether it is a ready map.
+        resolution: Wanted short side, pixels; the model's, or a ready map's, when absent.
+        native: (height, width) that the model was trained at.
+        multiple: As for `fit`.
+        max_pixels: As for `fit`.
+        max_aspect: As for `fit`.
+
+    Returns:
+        (height, width) in pixels.
+
+    Raises:
+        ValueError: As `fit`.
+    """
+    if picture is None and resolution is None and native[0] * native[1] <= max_pixels:
+        return native
+    shape = native if picture is None else picture
+    short = resolution or min(native)
+    if picture is not None and is_map and resolution is None:
+        short = natural_resolution(*shape, short, multiple, max_pixels)
+    return fit(*shape, short, multiple, max_pixels, max_aspect)
+
+
 def natural_resolution(height: int, width: int, native: int, multiple: int, max_pixels: int = MAX_PIXELS) -> int:
     """The short side to sample at where a ready map is given and no size: the map's, but not below the model's.
 

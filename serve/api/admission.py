@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from controlnet.annotators import ANNOTATORS, fit, natural_resolution
+from controlnet.annotators import ANNOTATORS, size_to_sample
 from controlnet.bundle import Manifest
 from serve.api.pictures import Header, read_header
 from serve.api.problems import InvalidFields
@@ -201,21 +201,16 @@ def _size(request: ImagesRequest, picture: Picture | None, manifest: Manifest, s
             _check_multiple(value, multiple, name)
         _check_area(request.width, request.height, settings, "width")
         return request.width, request.height
-    native = manifest.native_size
-    if picture is None and request.resolution is None and native.width * native.height <= settings.max_pixels_out:
-        return native.width, native.height
-    shape = (native.height, native.width) if picture is None else (picture.header.height, picture.header.width)
-    resolution = request.resolution or min(native.width, native.height)
-    if request.resolution is None and request.controls and request.controls[0].map is not None:
-        resolution = natural_resolution(*shape, resolution, multiple, settings.max_pixels_out)
     field = "resolution" if request.resolution is not None or picture is None else picture.field
     try:
-        height, width = fit(
-            *shape,
-            resolution,
-            multiple=multiple,
-            max_pixels=settings.max_pixels_out,
-            max_aspect=settings.max_aspect,
+        height, width = size_to_sample(
+            None if picture is None else (picture.header.height, picture.header.width),
+            bool(request.controls) and request.controls[0].map is not None,
+            request.resolution,
+            (manifest.native_size.height, manifest.native_size.width),
+            multiple,
+            settings.max_pixels_out,
+            settings.max_aspect,
         )
     except ValueError as error:
         raise InvalidRequest(str(error), field=field) from None

@@ -9,15 +9,14 @@ import re
 import struct
 from dataclasses import dataclass
 
-from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from controlnet.pictures import on_its_side
 from serve.errors import InvalidRequest, UnsupportedMedia
 
 ACCEPTED = "PNG, JPEG or WebP"
-_ORIENTATION = 0x0112  # EXIF 2.3, table 4
 _DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w.+-]+=[\w.+-]+)*;base64,", re.ASCII)
 _PLAIN = str.maketrans({"-": "+", "_": "/", "\r": None, "\n": None})
 _REFUSED = (  # known by their first bytes, so that the error can say what was sent
@@ -79,7 +78,7 @@ def read_header(data: bytes, field: str, max_pixels: int) -> Header:
             _check_size(image.size, field, max_pixels)
             if getattr(image, "n_frames", 1) > 1:
                 raise InvalidRequest("The picture is animated: send a single frame.", field=field)
-            turned = _turned(image)
+            turned = on_its_side(image)
     except InvalidRequest:
         raise
     except Exception:  # a hostile header makes Pillow raise SyntaxError, struct.error, OSError, ValueError ...
@@ -182,12 +181,3 @@ def _webp_size(data: bytes, field: str) -> tuple[int, int]:
             width, height = struct.unpack("<HH", data[26:30])
             return width & 0x3FFF, height & 0x3FFF
     raise InvalidRequest("The picture's header is damaged.", field=field)
-
-
-def _turned(image: Image.Image) -> bool:
-    """Whether the EXIF orientation swaps width and height. A damaged EXIF block turns nothing."""
-    try:
-        # The base class's method: that of PNG decodes all pixels in search of a late EXIF chunk.
-        return Image.Image.getexif(image).get(_ORIENTATION, 1) in (5, 6, 7, 8)
-    except Exception:
-        return False

@@ -24,6 +24,8 @@ def up(settings: Settings) -> None:
         OperatorError: Something must be changed before it can run.
     """
     folder = DataFolder(settings.data_dir)
+    if not folder.path.exists():  # it is not made where nothing can be started
+        require_ports(settings)
     with folder.hold():
         require_ports(settings)
         require_room(ray_folder(), ROOM, "RAY_TMPDIR")

@@ -31,10 +31,12 @@ from serve.deployments.ground import LAST_ROOM, DataFolder, PlatformError, ray_f
 from serve.deployments.names import BUILDER, NAME, POLICY
 from serve.deployments.node import start_node, stop_node
 from serve.jobs.database import StoreUnavailable, open_database
+from serve.jobs.store import JobStore
 from serve.tenancy.demo import FILE, TENANT, ready_key
 from serve.tenancy.tenancy import Tenancy
 
 SHOW_EVERY_S = 2.0
+REGISTRY_EVERY_S = 10.0
 TELL_EVERY_S = 1.0  # what is waited for
 STOPS = (signal.SIGINT, signal.SIGTERM)
 SMALL_OBJECT_STORE = 256 << 20  # bytes; the pictures in flight, on a machine that also samples
@@ -71,6 +73,7 @@ class Platform:
         self._node: Node | None = None
         self._key: str | None = None
         self._full = False
+        self._refused: Exception | None = None  # why the model that ships could not be registered
 
     def run(self) -> None:
         """Start, serve until interrupted, stop.
@@ -117,15 +120,12 @@ class Platform:
             self._wait_until_deployed(stop)
         with self._waiting("registering the model", stop):
             while registrar.is_alive() and not stop.wait(0.1):
-                pass
+                if _is_good(f"{self.url}/readyz"):  # what was served before still is
+                    return
         if not stop.is_set():
             self._say("Loading and warming the model ...")
         with self._waiting("loading and warming the model", stop):
-            while not stop.wait(0.5):
-                self._check(starting=True)
-                self._look()
-                if _is_good(f"{self.url}/readyz"):
-                    return
+            self._wait_until_ready(stop)
 
     def _start_ray(self, stop: threading.Event) -> None:
         """Start Ray, unless a stop is asked for before it has begun.
@@ -162,6 +162,20 @@ class Platform:
                 reason = _last_line(application.message)
                 raise PlatformError(f"Ray could not start the deployments: {reason}. {self._ray_logs}")
             self._check(starting=True)
+
+    def _wait_until_ready(self, stop: threading.Event) -> None:
+        """Wait until a model is served.
+
+        Raises:
+            PlatformError: None will be.
+        """
+        while not stop.wait(0.5):
+            self._check(starting=True)
+            self._look()
+            if _is_good(f"{self.url}/readyz"):
+                return
+            if self._refused is not None and not self._serves():
+                raise PlatformError(f"No model can be served: {_last_line(str(self._refused))}.")
 
     @contextlib.contextmanager
     def _waiting(self, what: str, stop: threading.Event | None = None) -> Iterator[None]:
@@ -200,6 +214,14 @@ class Platform:
         finally:
             database.dispose()
 
+    def _serves(self) -> bool:
+        """Whether a model was served before."""
+        database = open_database(self._settings.database_url)
+        try:
+            return JobStore(database).serving(self._settings.model) is not None
+        finally:
+            database.dispose()
+
     def _say_key(self) -> None:
         if self._settings.anonymous is not None:
             self._say(f"Without a key one is a member of the team {self._settings.anonymous}: for development only.")
@@ -232,6 +254,7 @@ class Platform:
                 ray.shutdown()
             if self._node is not None:
                 stop_node(self._node)
+        self._say("Stopped.")
 
     def _check(self, starting: bool = False) -> None:
         """Look whether the api, the data folder and its disk are as they should be.
@@ -251,16 +274,21 @@ class Platform:
             self._say("The api had ended and was started again.")
 
     def _register_demo(self) -> None:
-        from controlnet.bundle import DEMO
-        from serve.registry.registry import Registry, RegistryError
+        from controlnet.bundle import DEMO, BundleError
+        from serve.registry.registry import Registry, RegistryError, RegistryUnreachable
 
         registry = Registry.from_settings(self._settings)
-        try:
-            if not registry.versions():
-                version = registry.push(DEMO)
-                registry.promote(version.version)
-        except RegistryError as error:  # not the end: what was served before still can be
-            self._say(f"The demo model could not be registered: {error}")
+        while True:
+            try:
+                registry.begin_with(DEMO)
+                return
+            except RegistryUnreachable as error:
+                self._say(f"The registry is waited for: {error}")
+                time.sleep(REGISTRY_EVERY_S)
+            except (BundleError, RegistryError) as error:  # not the end: what was served before still can be
+                self._say(f"The model that ships could not be registered: {error}")
+                self._refused = error
+                return
 
 
 def start_ray() -> Node:

@@ -159,6 +159,17 @@ class Registry:
             client.set_terminated(run_id)
         return _registered(made)
 
+    def begin_with(self, folder: str | Path) -> None:
+        """Register a bundle and promote it where there is no other; repeated, it ends what a call began that was cut.
+
+        Raises:
+            BundleError, RegistryError: As `push` and `promote`.
+        """
+        versions = self.versions()
+        digest = Bundle.open(folder).digest
+        if not versions or ({known.digest for known in versions} == {digest} and not self.aliases()):
+            self.promote(self.push(folder).version)
+
     def promote(self, version: str, alias: str = CHAMPION) -> None:
         """Point an alias at a version.
 

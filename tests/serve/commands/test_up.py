@@ -38,6 +38,7 @@ def test_a_port_in_use_is_told_before_ray_is_imported(tmp_path: Path) -> None:
         == f"Port {port} of 127.0.0.1 is in use by another program: stop that program, or set CN_PORT to another port."
     )
     assert ended == "1 False"
+    assert not (tmp_path / "data").exists()
     assert done.stderr == ""
 
 

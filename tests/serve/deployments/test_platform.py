@@ -16,6 +16,7 @@ from serve.deployments.environment import secure_ray
 from serve.deployments.ground import DataFolder, PlatformError
 from serve.deployments.platform import Platform, _signals, listen, quiet
 from serve.jobs.database import open_database
+from serve.registry.registry import Registry, RegistryUnreachable, VersionRefused
 from serve.tenancy.tenancy import Tenancy
 from serve.tenancy.tenants import Tenant
 
@@ -204,6 +205,32 @@ def test_a_start_ends_where_the_disk_is_full(
     monkeypatch.setattr(DataFolder, "look", lambda folder: 0)
     with pytest.raises(PlatformError, match=f"The disk of {tmp_path} is full"):
         platform._check(starting=True)
+
+
+def test_a_start_ends_where_no_model_can_be_served(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(registry: Registry, folder: Path) -> None:
+        raise VersionRefused("The bundle is damaged.")
+
+    monkeypatch.setattr(Registry, "begin_with", refuse)
+    platform._register_demo()
+    with pytest.raises(PlatformError, match=r"^No model can be served: The bundle is damaged\.$"):
+        platform._wait_until_ready(threading.Event())
+
+
+def test_a_registry_that_is_away_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    answers = iter([RegistryUnreachable("MLflow can't be used."), None])
+
+    def begin_with(registry: Registry, folder: Path) -> None:
+        if error := next(answers):
+            raise error
+
+    monkeypatch.setattr(Registry, "begin_with", begin_with)
+    monkeypatch.setattr(serve.deployments.platform, "REGISTRY_EVERY_S", 0.001)
+    platform = Platform(Settings(data_dir=tmp_path, _env_file=None), DataFolder(tmp_path, 0), lines.append)
+    platform._register_demo()
+    assert lines == ["The registry is waited for: MLflow can't be used."]
+    assert platform._refused is None
 
 
 def test_a_disk_that_is_full_later_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

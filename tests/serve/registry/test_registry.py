@@ -84,6 +84,28 @@ def test_a_bundle_that_is_not_what_it_says_is_not_pushed(registry: Registry, bun
     assert registry.versions() == []
 
 
+def test_an_empty_registry_begins_with_a_bundle_and_ends_what_was_cut(
+    registry: Registry, bundle: Write, tmp_path: Path
+) -> None:
+    made = bundle("1")
+    pushed = registry.push(made.folder)  # and the process ended
+    for _ in range(2):
+        registry.begin_with(made.folder)
+        assert registry.aliases() == {"champion": pushed.version}
+    assert registry.versions() == [pushed]
+
+
+def test_what_is_registered_already_is_left_as_it_is(
+    registry: Registry, bundle: Write, pushed: RegisteredVersion
+) -> None:
+    registry.begin_with(bundle("2").folder)
+    assert registry.versions() == [pushed]
+    aliases = registry.aliases()
+    registry.push(bundle("3").folder)
+    registry.begin_with(bundle("2").folder)
+    assert registry.aliases() == aliases
+
+
 def test_versions_are_listed_newest_first(registry: Registry, bundle: Write, pushed: RegisteredVersion) -> None:
     second = registry.push(bundle("2").folder)
     assert registry.versions() == [second, pushed]
