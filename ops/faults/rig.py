@@ -232,7 +232,8 @@ class Rig:
         deadline = time.monotonic() + READY_WITHIN_S
         while not all(answers(f"{url}/readyz") for url in self.urls):
             if self._up.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the platform is not ready:\n{self.log.read_text(errors='replace')[-4000:]}")
+                said = self.log.read_text(errors="replace").replace("\0", "")  # which a power cut leaves
+                raise RuntimeError(f"the platform is not ready:\n{said[-4000:]}")
             time.sleep(0.5)  # each question is one to the database, and the cores are those that start it
 
     def processes(self, role: str | None = None) -> list[int]:

@@ -55,7 +55,7 @@ class Child:
             Whether it had.
 
         Raises:
-            ChildFailed: It ended before it ever answered, or failed to start several times in a row.
+            ChildFailed: It ended by itself before it ever answered, or failed to start several times in a row.
         """
         code = self._process.poll()
         if code is None:
@@ -64,7 +64,8 @@ class Child:
             return False
         failed = not self._good or self._clock() - self._began < SOON_S
         self._failed_starts = self._failed_starts + 1 if failed else 0
-        if self._failed_starts == FAILED_STARTS or not self._ever:
+        by_itself = code >= 0  # a signal says nothing of whether it can start
+        if self._failed_starts == FAILED_STARTS or (by_itself and not self._ever):
             raise ChildFailed(
                 "\n".join([f"The {self._name} ended with code {code}: {self._log} has more.", *self._tail()])
             )
@@ -82,13 +83,14 @@ class Child:
 
     def _start(self) -> None:
         with self._log.open("ab") as log:
+            self._said_before = log.tell()
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         self._began = self._clock()
         self._good = False
 
     def _tail(self) -> list[str]:
-        """The last lines of the log, as a person reads them: without the steps of a traceback."""
-        lines = self._log.read_text(errors="replace").splitlines()
+        """The last lines of the process, as a person reads them: without the steps of a traceback."""
+        lines = self._log.read_bytes()[self._said_before :].decode(errors="replace").splitlines()
         said = [_spoken(line) for line in lines[-50:] if line.strip() and not line.startswith((" ", "Traceback "))]
         return said[-LAST_LINES:]
 

@@ -66,6 +66,24 @@ def test_a_process_that_ends_before_it_answers_has_failed_however_long_it_took(t
     assert str(caught.value) == f"The api ended with code 3: {tmp_path / 'log'} has more.\nno port"
 
 
+def test_a_process_that_is_killed_before_it_answers_is_started_again(tmp_path: Path) -> None:
+    child = Child("api", SLEEPER, tmp_path / "log", no, Clock())
+    for _ in range(FAILED_STARTS - 1):
+        killed(child)
+        assert child.look()
+    killed(child)
+    with pytest.raises(ChildFailed, match="api ended with code -9"):
+        child.look()
+
+
+def test_only_what_the_process_itself_said_is_told(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("of an earlier one\n")
+    child = Child("api", ENDS, tmp_path / "log", no)
+    ended(child)
+    with pytest.raises(ChildFailed, match=r"has more\.\nno port$"):
+        child.look()
+
+
 def killed(child: Child) -> None:
     os.kill(child._process.pid, signal.SIGKILL)
     ended(child)

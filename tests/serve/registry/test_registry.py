@@ -98,11 +98,12 @@ def test_an_empty_registry_begins_with_a_bundle_and_ends_what_was_cut(
 def test_what_is_registered_already_is_left_as_it_is(
     registry: Registry, bundle: Write, pushed: RegisteredVersion
 ) -> None:
-    registry.begin_with(bundle("2").folder)
+    shipped = bundle("2").folder
+    registry.begin_with(shipped)
     assert registry.versions() == [pushed]
     aliases = registry.aliases()
     registry.push(bundle("3").folder)
-    registry.begin_with(bundle("2").folder)
+    registry.begin_with(shipped)
     assert registry.aliases() == aliases
 
 
