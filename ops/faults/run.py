@@ -218,16 +218,19 @@ def _strike(
     threads: ThreadPoolExecutor,
     say: Callable[[str], None],
 ) -> list[Outcome]:
-    """All blows at their times, whatever has become of the ones before; until the platform is over the last."""
-    began, never = time.monotonic(), threading.Event()
+    """All blows at their times, unless the platform does not come back from one; until it is over the last."""
+    began, lost = time.monotonic(), threading.Event()
     striking = []
     for number, blow in enumerate(planned, start=1):
-        never.wait(max(0.0, began + blow.at_s - time.monotonic()))
-        striking.append(threads.submit(_blow, site, strikes[blow.kind], number, blow, say))
+        if lost.wait(max(0.0, began + blow.at_s - time.monotonic())):
+            break
+        striking.append(threads.submit(_blow, site, strikes[blow.kind], number, blow, say, lost))
     return [outcome.result() for outcome in striking]
 
 
-def _blow(site: Site, strike: Strike, number: int, planned: Planned, say: Callable[[str], None]) -> Outcome:
+def _blow(
+    site: Site, strike: Strike, number: int, planned: Planned, say: Callable[[str], None], lost: threading.Event
+) -> Outcome:
     began = time.monotonic()
     try:
         unfinished = _unfinished(site)
@@ -236,7 +239,8 @@ def _blow(site: Site, strike: Strike, number: int, planned: Planned, say: Callab
         outcome = Outcome(planned, took_s, len(unfinished), _recovery_s(site, unfinished))
     except Missed as why:
         outcome = Outcome(planned, time.monotonic() - began, missed=str(why))
-    except Exception as error:  # the others fall all the same, and this one is a line of the report
+    except Exception as error:  # those under way end all the same, and this one is a line of the report
+        lost.set()
         outcome = Outcome(planned, time.monotonic() - began, failed=repr(error))
     took = f"{outcome.took_s:.1f} s, {outcome.unfinished} under way, over {outcome.recovery_s:.1f} s later"
     say(f"{number:3} {planned.at_s:6.1f} s {planned.kind}: {outcome.failed or outcome.missed or took}")
