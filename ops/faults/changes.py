@@ -1,4 +1,8 @@
-"""What an operator changes under load: the model that is served, and the code that serves it."""
+"""What an operator changes under load: the model that is served, and the code that serves it.
+
+What uses the registry does so in a process of its own, which ends with the power: one that kept MLflow's SQLite file
+open would look for its journal on the disk that was mounted since.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from controlnet.bundle import DEMO, Bundle, ControlWeights, write_bundle
-from ops.faults.rig import Rig
+from ops.faults.rig import ROOT, Rig
 from serve.registry.registry import CHAMPION, Registry
 
 SERVED_S = 12.0
@@ -21,10 +25,8 @@ def promote(rig: Rig) -> None:
     """Serve the demo, or its sibling where that is served; what is not registered yet is."""
     folder = _aside(rig) / "sibling"
     other = Bundle.open(folder) if folder.exists() else sibling(folder)
-    registry = _registry(rig)
-    versions = {registry.push(bundle.folder).version for bundle in (Bundle.open(DEMO), other)}
-    versions.discard(registry.aliases()[CHAMPION])
-    rig.cnserve("models", "promote", "--no-wait", min(versions))
+    version = _in_registry(rig, "another", other.folder).strip()
+    rig.cnserve("models", "promote", "--no-wait", version)
 
 
 def redeploy(rig: Rig) -> None:
@@ -42,18 +44,29 @@ def delete_version(rig: Rig, scale: float) -> str:
     Returns:
         Its digest. Jobs that were accepted with it may fail, with that reason.
     """
-    from mlflow import MlflowClient  # which takes seconds to import: the soak only promotes
-
     folder = _aside(rig) / f"sibling-{scale:.6f}"
     bundle = Bundle.open(folder) if folder.exists() else sibling(folder, scale)
-    registry = _registry(rig)
+    _in_registry(rig, "delete", bundle.folder)
+    return bundle.digest
+
+
+def _another(registry: Registry, folder: str) -> str:
+    """The first version that is not served, of the demo and a bundle."""
+    versions = {registry.push(bundle).version for bundle in (DEMO, folder)}
+    versions.discard(registry.aliases()[CHAMPION])
+    return min(versions)
+
+
+def _delete(registry: Registry, folder: str, url: str) -> None:
+    """Serve a bundle for a while, then what was before, and delete its version."""
+    from mlflow import MlflowClient  # which takes seconds to import
+
     before = registry.aliases()[CHAMPION]
-    made = registry.push(bundle.folder)
+    made = registry.push(folder)
     registry.promote(made.version)
     time.sleep(SERVED_S)
     registry.promote(before)
-    MlflowClient(tracking_uri=rig.registry_url).delete_model_version(registry.name, made.version)
-    return bundle.digest
+    MlflowClient(tracking_uri=url).delete_model_version(registry.name, made.version)
 
 
 def _aside(rig: Rig) -> Path:
@@ -61,9 +74,10 @@ def _aside(rig: Rig) -> Path:
     return rig.folder.with_name(f"{rig.folder.name}-bundles")
 
 
-def _registry(rig: Rig) -> Registry:
-    """The platform's."""
-    return Registry(rig.registry_url, Bundle.open(DEMO).manifest.name, rig.folder / "data" / "mlruns")
+def _in_registry(rig: Rig, what: str, folder: Path) -> str:
+    """What `main` prints, run by this checkout whichever the platform runs."""
+    module = ("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "ops.faults.changes")
+    return rig.run(*module, what, rig.registry_url, str(rig.folder / "data" / "mlruns"), str(folder))
 
 
 def sibling(folder: Path, scale: float = 1.05) -> Bundle:
@@ -90,3 +104,16 @@ def sibling(folder: Path, scale: float = 1.05) -> Bundle:
         created=datetime(2026, 1, 1, tzinfo=UTC),
         defaults=manifest.defaults,
     )
+
+
+def main(what: str, url: str, root: str, folder: str) -> None:
+    """Do what needs the registry: `another` prints a version, `delete` serves a bundle and deletes its version."""
+    registry = Registry(url, Bundle.open(DEMO).manifest.name, Path(root))
+    if what == "another":
+        print(_another(registry, folder))
+    else:
+        _delete(registry, folder, url)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

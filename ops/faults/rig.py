@@ -76,6 +76,7 @@ class Rig:
         self._further: list[Mapping[str, str]] = []  # variables of further apis
         self._up: subprocess.Popen[bytes] | None = None
         self._apis: list[subprocess.Popen[bytes]] = []
+        self._commands: set[int] = set()  # sessions of an operator's commands, which a power cut ends, too
         self._reads: sa.Engine | None = None
 
     @property
@@ -179,19 +180,25 @@ class Rig:
         Raises:
             RuntimeError: It failed; with all that it said.
         """
-        done = subprocess.run(
+        with subprocess.Popen(
             command,
             env=self.environment | {"COLUMNS": "200"},  # tables of one line a row
             cwd=self.folder,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
-            timeout=timeout_s,
-        )
-        if done.returncode != 0:
+            start_new_session=True,
+        ) as process:
+            self._commands.add(process.pid)
+            try:
+                said, problem = process.communicate(timeout=timeout_s)
+            finally:
+                self._commands.discard(process.pid)
+                process.kill()
+        if process.returncode != 0:
             name = shlex.join([Path(command[0]).name, *command[1:]])
-            raise RuntimeError(f"{name} failed ({done.returncode}):\n{done.stdout}{done.stderr}")
-        return done.stdout
+            raise RuntimeError(f"{name} failed ({process.returncode}):\n{said}{problem}")
+        return said
 
     @property
     def artifacts(self) -> Path:
@@ -240,13 +247,14 @@ class Rig:
         """The processes of a role, or all of them. They are sessions of their own, so nothing else is in them."""
         assert self._up is not None
         firsts = {process.pid for process in (self._up, *self._apis)}
+        commands = set() if role else set(self._commands)
         found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue
             pid = int(entry.name)
             with contextlib.suppress(ProcessLookupError):
-                if os.getsid(pid) not in firsts:
+                if os.getsid(pid) not in firsts | commands:
                     continue
                 # The first of a session plays no role: it starts the others.
                 if role is None or (pid not in firsts and ROLES[role] in _command(pid)):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -247,3 +248,15 @@ def test_a_look_at_the_database_holds_no_file_of_it(tmp_path: Path) -> None:
         with rig.reads.connect() as connection:
             connection.execute(sa.text("CREATE TABLE jobs (id TEXT)"))
         assert not [file for file in psutil.Process().open_files() if Path(file.path).is_relative_to(tmp_path / "data")]
+
+
+@pytest.mark.usefixtures("servers")
+def test_a_command_of_an_operator_ends_with_the_power(tmp_path: Path) -> None:
+    with Rig(tmp_path) as rig, ThreadPoolExecutor(1) as thread:
+        before = set(rig.processes())
+        run = thread.submit(rig.run, "sleep", "60")
+        while not set(rig.processes()) - before:
+            assert not run.done()
+        rig.kill_all()
+        with pytest.raises(RuntimeError, match=r"^sleep 60 failed \(-9\)"):
+            run.result(timeout=30)
