@@ -25,8 +25,7 @@ def promote(rig: Rig) -> None:
     """Serve the demo, or its sibling where that is served; what is not registered yet is."""
     folder = _aside(rig) / "sibling"
     other = Bundle.open(folder) if folder.exists() else sibling(folder)
-    version = _in_registry(rig, "another", other.folder).strip()
-    rig.cnserve("models", "promote", "--no-wait", version)
+    _in_registry(rig, "promote", other.folder)
 
 
 def redeploy(rig: Rig) -> None:
@@ -50,11 +49,11 @@ def delete_version(rig: Rig, scale: float) -> str:
     return bundle.digest
 
 
-def _another(registry: Registry, folder: str) -> str:
-    """The first version that is not served, of the demo and a bundle."""
+def _promote(registry: Registry, folder: str) -> None:
+    """Serve the first version that is not served, of the demo and a bundle."""
     versions = {registry.push(bundle).version for bundle in (DEMO, folder)}
     versions.discard(registry.aliases()[CHAMPION])
-    return min(versions)
+    registry.promote(min(versions))
 
 
 def _delete(registry: Registry, folder: str, url: str) -> None:
@@ -74,10 +73,10 @@ def _aside(rig: Rig) -> Path:
     return rig.folder.with_name(f"{rig.folder.name}-bundles")
 
 
-def _in_registry(rig: Rig, what: str, folder: Path) -> str:
-    """What `main` prints, run by this checkout whichever the platform runs."""
+def _in_registry(rig: Rig, what: str, folder: Path) -> None:
+    """Run `main`, of this checkout whichever the platform runs."""
     module = ("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "ops.faults.changes")
-    return rig.run(*module, what, rig.registry_url, str(rig.folder / "data" / "mlruns"), str(folder))
+    rig.run(*module, what, rig.registry_url, str(rig.folder / "data" / "mlruns"), str(folder))
 
 
 def sibling(folder: Path, scale: float = 1.05) -> Bundle:
@@ -107,10 +106,10 @@ def sibling(folder: Path, scale: float = 1.05) -> Bundle:
 
 
 def main(what: str, url: str, root: str, folder: str) -> None:
-    """Do what needs the registry: `another` prints a version, `delete` serves a bundle and deletes its version."""
+    """Do what needs the registry: `promote` another version, or serve a bundle and `delete` its version."""
     registry = Registry(url, Bundle.open(DEMO).manifest.name, Path(root))
-    if what == "another":
-        print(_another(registry, folder))
+    if what == "promote":
+        _promote(registry, folder)
     else:
         _delete(registry, folder, url)
 
