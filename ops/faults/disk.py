@@ -125,6 +125,7 @@ class Disk:
         finally:
             with self._changing:
                 filler.unlink(missing_ok=True)  # it may have gone in a power cut
+                _sync(self.folder)  # or the next one would bring it back
 
     @contextlib.contextmanager
     def freeze_file(self, path: Path) -> Iterator[None]:
@@ -141,6 +142,7 @@ class Disk:
             with self._changing:
                 if path.exists():  # it may have gone in a power cut
                     _run("chattr", "-i", path)
+                    _sync(path)
 
     def _mount(self) -> None:
         _run("mount", "-o", "loop", self._image, self.folder)
@@ -177,6 +179,15 @@ def _fill(filler: Path) -> None:
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
+
+
+def _sync(path: Path) -> None:
+    """Have on the disk what a file holds and is, or a folder lists."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _run(*command: str | Path) -> None:

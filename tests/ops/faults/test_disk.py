@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -162,6 +163,23 @@ def test_there_is_room_again_after_a_power_cut_on_a_full_disk(disk: Disk) -> Non
 
 
 # A file that cannot be deleted
+
+
+def test_a_disk_that_was_full_is_not_full_again_after_a_power_cut(disk: Disk) -> None:
+    with disk.fill():
+        os.sync()
+    disk.cut()
+    assert shutil.disk_usage(disk.folder).free > 0
+    assert not (disk.folder / "filler").exists()
+
+
+def test_a_file_that_was_immutable_is_not_again_after_a_power_cut(disk: Disk) -> None:
+    file = disk.folder / "kept"
+    file.write_bytes(b"pixels")
+    with disk.freeze_file(file):
+        os.sync()
+    disk.cut()
+    file.unlink()
 
 
 def test_an_immutable_file_can_be_read_and_neither_deleted_nor_replaced(disk: Disk) -> None:
