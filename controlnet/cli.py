@@ -621,6 +621,8 @@ def _pair(text: str) -> tuple[str, str]:
 def _size(pictures: Sequence[tuple[Picture, bool]], resolution: int | None, manifest: Manifest) -> tuple[int, int]:
     """Height and width to sample at, by the API's rule; pictures with whether they are maps already."""
     native = manifest.native_size
+    if not pictures and resolution is None:  # whatever the bound on pixels, which is of pictures
+        return native.height, native.width
     shape, is_map = (pictures[0][0].shape[:2], pictures[0][1]) if pictures else (None, False)
     return size_to_sample(shape, is_map, resolution, (native.height, native.width), manifest.architecture.multiple)
 

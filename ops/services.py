@@ -181,11 +181,14 @@ class Azurite:
     @property
     def options(self) -> dict[str, str]:
         """Options of an `az://` store."""
-        return {"account_name": self.account, "account_key": self.key, "endpoint": self._endpoint}
+        return self.options_at(self.port)
 
-    @property
-    def _endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}/{self.account}"
+    def options_at(self, port: int) -> dict[str, str]:
+        """The same by way of another port of the loopback interface, as of a proxy."""
+        return {"account_name": self.account, "account_key": self.key, "endpoint": self._endpoint(port)}
+
+    def _endpoint(self, port: int) -> str:
+        return f"http://127.0.0.1:{port}/{self.account}"
 
     def start(self) -> None:
         """Start, and wait until it listens. What was stored before is gone."""
@@ -230,7 +233,7 @@ class Azurite:
         text = "\n".join(["PUT", *[""] * 11, *named, f"/{self.account}/{self.account}/{path}", *asked])
         mac = hmac.digest(base64.b64decode(self.key), text.encode(), "sha256")
         headers["Authorization"] = f"SharedKey {self.account}:{base64.b64encode(mac).decode()}"
-        answer = httpx.put(f"{self._endpoint}/{path}", params=query, headers=headers, trust_env=False)
+        answer = httpx.put(f"{self._endpoint(self.port)}/{path}", params=query, headers=headers, trust_env=False)
         answer.raise_for_status()
 
 

@@ -73,10 +73,15 @@ class Blobs:
     container: str = "artifacts"
 
     @property
+    def url(self) -> str:
+        """Of the store of artifacts."""
+        return f"az://{self.container}"
+
+    @property
     def settings(self) -> Mapping[str, str]:
         """For a platform whose artifacts come here, by way of the proxy."""
-        options = {**self.service.options, "endpoint": f"http://127.0.0.1:{self.proxy.port}/{self.service.account}"}
-        return {"CN_ARTIFACTS": f"az://{self.container}", "CN_ARTIFACTS_OPTIONS": json.dumps(options)}
+        options = json.dumps(self.service.options_at(self.proxy.port))
+        return {"CN_ARTIFACTS": self.url, "CN_ARTIFACTS_OPTIONS": options}
 
 
 @dataclass(slots=True)
@@ -114,7 +119,7 @@ class Site:
         """The platform's, past the proxy."""
         if self.blobs is None:
             return ArtifactStore.open(self.rig.artifacts.as_uri())
-        return ArtifactStore.open(f"az://{self.blobs.container}", self.blobs.service.options)
+        return ArtifactStore.open(self.blobs.url, self.blobs.service.options)
 
 
 Strike = Callable[[Site], None]

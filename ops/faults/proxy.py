@@ -10,6 +10,7 @@ import asyncio
 import shutil
 import tempfile
 import threading
+from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +31,7 @@ COMMITTED = b"C\0\0\0\x0bCOMMIT\0"
 READ_BYTES = 1 << 16
 
 
-class _Proxy:
+class _Proxy(ABC):
     """A listener with a server behind it, in a thread of its own.
 
     While the server is away, whoever connects is cut off, and so is whoever was connected. What is under way when
@@ -85,20 +86,23 @@ class _Proxy:
             except* (OSError, EOFError):
                 pass
 
+    @abstractmethod
     async def _listen(self) -> asyncio.Server:
-        raise NotImplementedError
+        """Listen, with `_accept` for who connects."""
 
+    @abstractmethod
     async def _reach(
         self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to the server for a client that has just come."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _ask(self, from_client: asyncio.StreamReader, to_server: asyncio.StreamWriter) -> None:
-        raise NotImplementedError
+        """Carry what a client asks, until it is gone."""
 
+    @abstractmethod
     async def _answer(self, from_server: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        raise NotImplementedError
+        """Carry what the server answers, until it is gone."""
 
 
 class DatabaseProxy(_Proxy):

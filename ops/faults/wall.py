@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import struct
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +34,6 @@ class WallClock:
 
 def before_midnight_s(seconds: float) -> float:
     """By how much a clock must be ahead for the day to end, in UTC, in so many seconds."""
-    now = datetime.fromtimestamp(time.time(), UTC)
+    now = datetime.now(UTC)
     midnight = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), UTC)
     return (midnight - now).total_seconds() - seconds

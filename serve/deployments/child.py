@@ -90,7 +90,9 @@ class Child:
 
     def _tail(self) -> list[str]:
         """The last lines of the process, as a person reads them: without the steps of a traceback."""
-        lines = self._log.read_bytes()[self._said_before :].decode(errors="replace").splitlines()
+        with self._log.open("rb") as log:
+            log.seek(self._said_before)
+            lines = log.read().decode(errors="replace").splitlines()
         said = [_spoken(line) for line in lines[-50:] if line.strip() and not line.startswith((" ", "Traceback "))]
         return said[-LAST_LINES:]
 

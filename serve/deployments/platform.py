@@ -30,7 +30,7 @@ from serve.deployments.child import Child
 from serve.deployments.ground import LAST_ROOM, DataFolder, PlatformError, ray_folder
 from serve.deployments.names import BUILDER, NAME, POLICY
 from serve.deployments.node import start_node, stop_node
-from serve.jobs.database import StoreUnavailable, open_database
+from serve.jobs.database import StoreUnavailable, open_database, reach_database
 from serve.jobs.store import JobStore
 from serve.tenancy.demo import FILE, TENANT, ready_key
 from serve.tenancy.tenancy import Tenancy
@@ -73,7 +73,9 @@ class Platform:
         self._node: Node | None = None
         self._key: str | None = None
         self._full = False
-        self._refused: Exception | None = None  # why the model that ships could not be registered
+        self._refused: Exception | None = (
+            None  # why the model that ships could not be registered, if it is the only one
+        )
 
     def run(self) -> None:
         """Start, serve until interrupted, stop.
@@ -119,9 +121,8 @@ class Platform:
         with self._waiting("starting the deployments", stop):
             self._wait_until_deployed(stop)
         with self._waiting("registering the model", stop):
-            while registrar.is_alive() and not stop.wait(0.1):
-                if _is_good(f"{self.url}/readyz"):  # what was served before still is
-                    return
+            if self._wait_until_ready(stop, registrar.is_alive):  # what was served before still is
+                return
         if not stop.is_set():
             self._say("Loading and warming the model ...")
         with self._waiting("loading and warming the model", stop):
@@ -163,19 +164,23 @@ class Platform:
                 raise PlatformError(f"Ray could not start the deployments: {reason}. {self._ray_logs}")
             self._check(starting=True)
 
-    def _wait_until_ready(self, stop: threading.Event) -> None:
-        """Wait until a model is served.
+    def _wait_until_ready(self, stop: threading.Event, goes_on: Callable[[], bool] = lambda: True) -> bool:
+        """Wait until a model is served, for as long as something goes on.
+
+        Returns:
+            Whether one is.
 
         Raises:
             PlatformError: None will be.
         """
-        while not stop.wait(0.5):
+        while goes_on() and not stop.wait(0.5):
             self._check(starting=True)
             self._look()
             if _is_good(f"{self.url}/readyz"):
-                return
-            if self._refused is not None and not self._serves():
+                return True
+            if self._refused is not None:
                 raise PlatformError(f"No model can be served: {_last_line(str(self._refused))}.")
+        return False
 
     @contextlib.contextmanager
     def _waiting(self, what: str, stop: threading.Event | None = None) -> Iterator[None]:
@@ -215,8 +220,8 @@ class Platform:
             database.dispose()
 
     def _serves(self) -> bool:
-        """Whether a model was served before."""
-        database = open_database(self._settings.database_url)
+        """Whether a model was served before; known as soon as the database answers."""
+        database = reach_database(self._settings.database_url)
         try:
             return JobStore(database).serving(self._settings.model) is not None
         finally:
@@ -287,7 +292,8 @@ class Platform:
                 time.sleep(REGISTRY_EVERY_S)
             except (BundleError, RegistryError) as error:  # not the end: what was served before still can be
                 self._say(f"The model that ships could not be registered: {error}")
-                self._refused = error
+                if not self._serves():
+                    self._refused = error
                 return
 
 

@@ -16,6 +16,7 @@ from serve.deployments.environment import secure_ray
 from serve.deployments.ground import DataFolder, PlatformError
 from serve.deployments.platform import Platform, _signals, listen, quiet
 from serve.jobs.database import open_database
+from serve.jobs.store import JobStore, ServedModel
 from serve.registry.registry import Registry, RegistryUnreachable, VersionRefused
 from serve.tenancy.tenancy import Tenancy
 from serve.tenancy.tenants import Tenant
@@ -207,14 +208,35 @@ def test_a_start_ends_where_the_disk_is_full(
         platform._check(starting=True)
 
 
-def test_a_start_ends_where_no_model_can_be_served(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(registry: Registry, folder: Path) -> None:
-        raise VersionRefused("The bundle is damaged.")
+def refuse(registry: Registry, folder: Path) -> None:
+    raise VersionRefused("The bundle is damaged.")
 
+
+def test_a_start_ends_where_no_model_can_be_served(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Registry, "begin_with", refuse)
     platform._register_demo()
     with pytest.raises(PlatformError, match=r"^No model can be served: The bundle is damaged\.$"):
         platform._wait_until_ready(threading.Event())
+
+
+def test_what_was_served_before_is_served_though_the_model_that_ships_is_refused(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data_dir=tmp_path, _env_file=None)
+    database = open_database(settings.database_url)
+    JobStore(database).set_serving(ServedModel(settings.model, "1", "sha256:aa", {}, "models:/demo/1"))
+    database.dispose()
+    monkeypatch.setattr(Registry, "begin_with", refuse)
+    platform._register_demo()
+    assert platform._refused is None
+
+
+def test_the_disk_is_looked_at_while_the_registry_is_waited_for(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DataFolder, "look", lambda folder: 0)
+    with pytest.raises(PlatformError, match="is full"):
+        platform._wait_until_ready(threading.Event(), lambda: True)
 
 
 def test_a_registry_that_is_away_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
