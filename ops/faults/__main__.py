@@ -87,7 +87,7 @@ def show(campaign: Campaign) -> None:
         "accepted": campaign.accepted,
         **campaign.ends,
         "refused": len(campaign.refused),
-        **{rule: broken[rule] for rule in get_args(Rule)},
+        **{f"breaches: {rule}": broken[rule] for rule in get_args(Rule)},
         "starts": campaign.starts,
         "repeated calls": campaign.repeats,
     }

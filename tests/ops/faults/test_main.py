@@ -45,6 +45,19 @@ def test_a_sound_history_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     assert faults(monkeypatch, "--database", "sqlite").exit_code == 0
 
 
+def test_jobs_that_failed_and_breaches_of_that_rule_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The former may have missed their deadline."""
+    monkeypatch.setattr(module, "once", lambda *_: Campaign("sqlite", 1, [OVER], 9, {"failed": 2}, 9, 0, [], [], 60.0))
+    app = typer.Typer()
+    app.command()(module.main)
+    rows = [
+        line.split("│")[1:3]
+        for line in CliRunner().invoke(app, ["--database", "sqlite"]).output.splitlines()
+        if "failed" in line
+    ]
+    assert [(name.strip(), count.strip()) for name, count in rows] == [("failed", "2"), ("breaches: failed", "0")]
+
+
 def test_what_clients_gave_up_on_is_said_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     result = faults(monkeypatch, "--database", "sqlite", refused=["press, fault-0: why"])
     assert result.exit_code == 1
